@@ -1,0 +1,44 @@
+"""`scaffolder new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaffolder.cli.options import Json, Quiet, key_values
+from scaffolder.cli.output import Output
+
+
+def new(
+    path: Annotated[Path, typer.Argument(help="Folder to make; must not exist or be empty.")],
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", metavar="KEY=VALUE", help="Answer a question beforehand; repeatable."),
+    ] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Ask nothing; take the defaults.")] = False,
+    template: Annotated[
+        str | None,
+        typer.Option("--template", envvar="SCAFFOLDER_TEMPLATE", help="Another template: a git URL or a folder."),
+    ] = None,
+    ref: Annotated[str | None, typer.Option("--ref", "-r", help="Tag, branch or commit of the template.")] = None,
+    git: Annotated[bool, typer.Option("--git/--no-git", help="Make it a git repository with a first commit.")] = True,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate a project."""
+    from scaffolder.generator import new_project
+
+    output = Output(json=json, quiet=quiet)
+    made = new_project(
+        path,
+        answers=key_values(answer or [], "-d"),
+        template=template,
+        ref=ref,
+        defaults=defaults,
+        git=git,
+    )
+    output.say(f"made {path}" + (", a git repository with a first commit" if made.git else ""))
+    output.say(f"next: cd {path} && scaffolder download && scaffolder run all")
+    output.data(made, str(path))

@@ -1,0 +1,104 @@
+"""The only printer: data goes to standard output, talk to standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaffolder.errors import ScaffolderError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class Output:
+    """Where a command's results and talk go.
+
+    Attributes:
+        json: Results are one JSON document on standard output.
+        quiet: No talk.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        self.json = json
+        self.quiet = quiet
+        self._talk: Console | None = None
+
+    @property
+    def talk(self) -> Console:
+        """The console on standard error."""
+        from rich.console import Console
+
+        if self._talk is None:
+            self._talk = Console(stderr=True, quiet=self.quiet, highlight=False)
+        return self._talk
+
+    @property
+    def live(self) -> bool:
+        """Whether a view that redraws itself can be shown."""
+        return self.talk.is_terminal and not self.quiet
+
+    def say(self, text: str = "") -> None:
+        """Tell what is going on; not part of the result."""
+        self.talk.print(text, markup=False, soft_wrap=True)
+
+    def data(self, value: Any, text: RenderableType | None = None) -> None:
+        """Print a result: as JSON where that was asked for, else as `text`."""
+        if self.json:
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
+        elif isinstance(text, str):
+            sys.stdout.write(text + "\n")
+        elif text is not None:
+            from rich.console import Console
+
+            Console(highlight=False).print(text)
+        sys.stdout.flush()
+
+    def stream(self, text: str) -> None:
+        """Print a piece of a result as it comes."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def error(self, error: ScaffolderError) -> None:
+        """Print an error, and the next step."""
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(stderr=True, highlight=False)
+        lines = error.message.splitlines() or [type(error).__name__]
+        console.print(Text("error: ", style="bold red") + Text(lines[0], style="bold"), soft_wrap=True)
+        for line in lines[1:]:
+            console.print(Text("       " + line), soft_wrap=True)
+        if error.hint:
+            console.print()
+            console.print(Text("hint: ", style="bold cyan") + Text(error.hint), soft_wrap=True)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"cannot print {type(value).__name__}")
+
+
+def size_text(size: float) -> str:
+    """Return a size in bytes as people say it, in decimal units."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB" if size < 100 else f"{size:.0f} GB"
+
+
+def time_text(seconds: float) -> str:
+    """Return a duration as people say it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,65 @@
+"""`scaffolder run`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scaffolder.cli.options import Json, Quiet, key_values
+from scaffolder.cli.output import Output
+
+
+def run(
+    workflow: Annotated[str, typer.Argument(help="A workflow of scaffolder.toml, or all.")],
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Another configuration in the workflow's folder.")
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a value over the configuration; repeatable."),
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Run again from nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this project.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a workflow and what it needs; done means that the result was opened and works."""
+    from scaffolder.cli.progress import show_progress
+    from scaffolder.errors import UsageError
+    from scaffolder.project import find_project
+    from scaffolder.workflow import run_workflows
+
+    output = Output(json=json, quiet=quiet)
+    if workflow == "all" and (preset or values):
+        raise UsageError("--preset and --set go with one workflow, not with all")
+    project = find_project()
+    with show_progress(output) as on_event:
+        results = run_workflows(
+            project,
+            workflow,
+            preset=preset,
+            overrides=key_values(values or [], "--set"),
+            restart=restart,
+            wait=wait,
+            on_event=on_event,
+        )
+    summary = [
+        {
+            "workflow": result.record.workflow,
+            "preset": result.record.preset,
+            "output": result.record.output,
+            "fresh": result.fresh,
+            "reason": result.reason,
+            "seconds": result.record.seconds,
+            "size": result.record.size,
+            "metrics": result.record.metrics,
+            "training": result.record.training,
+        }
+        for result in results
+    ]
+    output.data(summary, "\n".join(result.record.output for result in results if _named(result.record, workflow)))
+
+
+def _named(record: object, workflow: str) -> bool:
+    return workflow == "all" or getattr(record, "workflow", None) == workflow

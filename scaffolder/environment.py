@@ -1,0 +1,81 @@
+"""The interpreter that does a project's heavy work, and what is installed there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaffolder import process, settings
+from scaffolder.errors import EnvironmentFault
+
+# A run made with other versions of these is another run.
+VERSIONS_THAT_MATTER = (
+    "olive-ai",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxruntime-genai",
+    "onnxscript",
+    "peft",
+    "torch",
+    "transformers",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An interpreter and the folders its packages lie in."""
+
+    python: Path
+    site_packages: tuple[Path, ...]
+
+    def version(self, distribution: str) -> str | None:
+        """Return the installed version of a distribution, or None."""
+        found = next(
+            iter(importlib.metadata.distributions(name=distribution, path=[str(p) for p in self.site_packages])),
+            None,
+        )
+        return found.version if found else None
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions that matter to a run's result."""
+        found = {name: self.version(name) for name in VERSIONS_THAT_MATTER}
+        # The same release is built for processors and for cards under names of its own.
+        found["onnxruntime-genai"] = found["onnxruntime-genai"] or self.version("onnxruntime-genai-cuda")
+        found["onnxruntime"] = found["onnxruntime"] or self.version("onnxruntime-gpu")
+        return {name: version for name, version in found.items() if version}
+
+
+def find_environment(root: Path) -> Environment:
+    """Return the environment for the project in `root`.
+
+    In this order: `SCAFFOLDER_PYTHON`, the project's own `.venv`, the interpreter that runs this command
+    if it has Olive.
+
+    Raises:
+        EnvironmentFault: None of them can run Olive.
+    """
+    own = [root / ".venv" / "bin" / "python", root / ".venv" / "Scripts" / "python.exe"]
+    candidates = [path for path in (settings.chosen_python(), *own) if path is not None]
+    for python in candidates:
+        if python.is_file():
+            return Environment(python, _site_packages(python))
+    if importlib.util.find_spec("olive") is not None:
+        return Environment(Path(sys.executable), tuple(Path(entry) for entry in sys.path if entry))
+    raise EnvironmentFault(
+        "this project has no environment with Olive yet",
+        hint="python -m venv .venv && .venv/bin/pip install -r setup/requirements.txt",
+    )
+
+
+def _site_packages(python: Path) -> tuple[Path, ...]:
+    if Path(sys.executable) == python:
+        return tuple(Path(entry) for entry in sys.path if entry)
+    program = "import sysconfig; print(sysconfig.get_path('purelib')); print(sysconfig.get_path('platlib'))"
+    result = process.capture([python, "-I", "-c", program])
+    if result.returncode != 0:
+        raise EnvironmentFault(f"{python} does not run", hint=result.stderr.strip()[-300:])
+    return tuple(dict.fromkeys(Path(line) for line in result.stdout.splitlines()))

@@ -1,0 +1,246 @@
+"""A workflow as it would run: its Olive configuration with everything set over it, inputs and output."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaffolder.content import Hashes, digest
+from scaffolder.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from scaffolder.environment import Environment
+    from scaffolder.project import Project, WorkflowSection
+
+STATE_FOLDER = ".scaffolder"
+# They say where things go or what is shown, not what is made.
+_WITHOUT_EFFECT = ("output_dir", "cache_dir", "log_severity_level", "ort_log_severity_level", "log_to_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A workflow with its configuration resolved.
+
+    Attributes:
+        name: As in the manifest.
+        preset: The configuration file's name without its ending.
+        config_path: The configuration file.
+        config: Its content with every override in place.
+        output: Folder that the finished artefact is published as.
+    """
+
+    name: str
+    preset: str
+    config_path: Path
+    config: dict[str, Any]
+    output: Path
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where the runs of configurations beside this one lie."""
+        return self.config_path.parent / "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a result depends on.
+
+    Attributes:
+        inputs: Content hash by path relative to the project, of every file and folder named.
+        versions: Version by distribution.
+        accelerator: "cpu" or "gpu".
+        settings: Hash of the configuration.
+    """
+
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    accelerator: str
+    settings: str
+
+    @property
+    def key(self) -> str:
+        """Hash of it all."""
+        return digest([self.inputs, self.versions, self.accelerator, self.settings])
+
+    @property
+    def content_key(self) -> str:
+        """Hash of all but the settings: what Olive's own cache does not look at."""
+        return digest([self.inputs, self.versions, self.accelerator])
+
+    def difference(self, other: Fingerprint) -> str:
+        """Say in a few words what changed from `other` to this."""
+        changed = sorted(
+            path for path in self.inputs.keys() | other.inputs.keys() if self.inputs.get(path) != other.inputs.get(path)
+        )
+        parts = [f"{path} changed" for path in changed]
+        parts += [
+            f"{name} is now {version}"
+            for name, version in sorted(self.versions.items())
+            if other.versions.get(name) != version
+        ]
+        if self.settings != other.settings:
+            parts.append("the configuration changed")
+        if self.accelerator != other.accelerator:
+            parts.append(f"the accelerator is now {self.accelerator}")
+        return ", ".join(parts) or "nothing changed"
+
+
+def section(project: Project, name: str) -> WorkflowSection:
+    """Return a workflow's section of the manifest.
+
+    Raises:
+        UsageError: There is no such workflow; the nearest names are suggested.
+    """
+    known = project.manifest.workflows
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    raise UsageError(
+        f"unknown workflow `{name}`",
+        hint=(f"did you mean `{near[0]}`? " if near else "") + f"this project has: {', '.join(known)}",
+    )
+
+
+def resolve(
+    project: Project, name: str, *, preset: str | None = None, overrides: dict[str, Any] | None = None
+) -> Workflow:
+    """Read a workflow's configuration and set the manifest's and the command's values over it.
+
+    Args:
+        project: The project.
+        name: The workflow.
+        preset: Another configuration beside the workflow's own, by file name without `.json`.
+        overrides: Values by dotted path, over those of the manifest.
+
+    Raises:
+        UsageError: The workflow or the preset does not exist, or a path leads nowhere.
+        ConfigError: The configuration is missing, no JSON, or names no output folder.
+    """
+    workflow = section(project, name)
+    config_path = project.root / workflow.config
+    if preset is not None:
+        config_path = _preset_path(project, config_path, preset)
+    config = read_config(config_path, project.relative(config_path))
+    # Values meant for the workflow's own configuration need not fit another preset.
+    chosen = workflow.set if preset is None else {}
+    for path, value in {**chosen, **(overrides or {})}.items():
+        set_value(config, path, value)
+    output = config.get("output_dir")
+    if not isinstance(output, str):
+        raise ConfigError(f"{project.relative(config_path)}: missing key `output_dir`")
+    return Workflow(name, config_path.stem, config_path, config, project.root / output)
+
+
+def read_config(path: Path, shown_as: str) -> dict[str, Any]:
+    """Read an Olive configuration.
+
+    Raises:
+        ConfigError: The file is missing, or is no JSON object.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"missing configuration {shown_as}") from None
+    except ValueError as error:
+        raise ConfigError(f"{shown_as}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{shown_as}: a JSON object is expected")
+    return config
+
+
+def _preset_path(project: Project, own: Path, preset: str) -> Path:
+    path = own.parent / f"{preset}.json"
+    if path.is_file():
+        return path
+    known = sorted(file.stem for file in own.parent.glob("*.json"))
+    raise UsageError(f"no preset `{preset}` in {project.relative(own.parent)}/", hint=f"there are: {', '.join(known)}")
+
+
+def set_value(config: dict[str, Any], path: str, value: Any) -> None:
+    """Set `value` at a dotted path; lists are entered by an entry's `name` or by number.
+
+    Raises:
+        UsageError: A part before the last does not exist.
+    """
+    *parents, last = path.split(".")
+    target: Any = config
+    for depth, part in enumerate(parents):
+        target = _enter(target, part, ".".join(path.split(".")[: depth + 1]))
+    if not isinstance(target, dict):
+        raise UsageError(f"`{path}` cannot be set: `{'.'.join(parents)}` holds no keys")
+    target[last] = copy.deepcopy(value)
+
+
+def _enter(target: Any, part: str, path: str) -> Any:
+    if isinstance(target, list):
+        names = {str(entry.get("name", i)): entry for i, entry in enumerate(target) if isinstance(entry, dict)}
+        if part.isdigit() and int(part) < len(target):
+            return target[int(part)]
+    else:
+        names = target if isinstance(target, dict) else {}
+    if part in names:
+        return names[part]
+    near = difflib.get_close_matches(part, names, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(names) or 'nothing'}"
+    raise UsageError(f"`{path}` does not exist in the configuration", hint=hint)
+
+
+def fingerprint(project: Project, workflow: Workflow, environment: Environment, hashes: Hashes) -> Fingerprint:
+    """Hash everything the workflow's result depends on.
+
+    Every text in the configuration that names an existing file or folder below the project counts as an
+    input, with its content. The model's own folder does too.
+    """
+    settings = {key: value for key, value in workflow.config.items() if key not in _WITHOUT_EFFECT}
+    inputs = {project.relative(path): hashes.path(path) for path in sorted(_named_paths(settings, project.root))}
+    return Fingerprint(inputs, environment.versions(), accelerator(workflow.config), digest(settings))
+
+
+def accelerator(config: dict[str, Any]) -> str:
+    """Return the device of the system the configuration runs on: "cpu" or "gpu"."""
+    text = json.dumps(config.get("systems", {})).lower()
+    return "gpu" if '"gpu"' in text or "cuda" in text else "cpu"
+
+
+def _named_paths(value: Any, root: Path) -> set[Path]:
+    if isinstance(value, dict):
+        return set().union(*(_named_paths(child, root) for child in value.values()))
+    if isinstance(value, list):
+        return set().union(*(_named_paths(child, root) for child in value))
+    if not isinstance(value, str) or not value.strip() or len(value) > 1024 or "\n" in value:
+        return set()
+    if any(sign in value for sign in "*?["):
+        return {path for path in _glob(root, value) if path.is_file()}
+    path = root / value
+    inside = path != root and path.is_relative_to(root) and ".." not in path.parts
+    try:
+        return {path} if (inside or Path(value).is_absolute()) and path.exists() else set()
+    except OSError:  # a text too long for a file name
+        return set()
+
+
+def _glob(root: Path, pattern: str) -> list[Path]:
+    try:
+        return list(root.glob(pattern))
+    except (ValueError, NotImplementedError):  # no pattern after all
+        return []
+
+
+def columns_read(config: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the JSON Lines files that the configuration trains on, each with the columns it needs."""
+    found: list[tuple[str, list[str]]] = []
+    for data in config.get("data_configs", []):
+        files = data.get("load_dataset_config", {}).get("data_files")
+        process = data.get("pre_process_data_config", {})
+        columns = process.get("messages_column") or [
+            process.get("prompt_column"),
+            process.get("response_column"),
+        ]
+        wanted = [columns] if isinstance(columns, str) else [column for column in columns if column]
+        names = [files] if isinstance(files, str) else files if isinstance(files, list) else []
+        found += [(name, wanted) for name in names if name.endswith(".jsonl")]
+    return found

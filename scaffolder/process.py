@@ -1,0 +1,153 @@
+"""The only starter of child processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from scaffolder.errors import EnvironmentFault
+from scaffolder.settings import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+WORKER = Path(__file__).parent / "worker"
+
+
+def capture(
+    command: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 60.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a short command to its end and return its output; the exit code is the caller's to judge.
+
+    Raises:
+        EnvironmentFault: The program does not exist or does not answer within `timeout` seconds.
+    """
+    try:
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise EnvironmentFault(f"`{command[0]}` is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentFault(f"`{command[0]}` did not answer within {timeout:.0f} s") from error
+
+
+class Worker:
+    """One job in the project's own interpreter, as a context manager over its events.
+
+    The worker leads a process group of its own and ends with all its children when its standard input
+    closes, so that nothing outlives this process, however that ends.
+
+    Args:
+        python: The interpreter that has Olive.
+        job: What to do, see `scaffolder/worker/main.py`.
+        log: File that takes everything the libraries print.
+        environment: Variables beside those of `child_environment`.
+    """
+
+    def __init__(
+        self, python: Path, job: Mapping[str, Any], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._python = python
+        self._job = job
+        self._log = log
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[str]
+
+    def __enter__(self) -> Self:
+        """Start the worker and hand it the job."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [str(self._python), str(WORKER)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    encoding="utf-8",
+                    env=child_environment(**self._environment),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EnvironmentFault(f"cannot start {self._python}: {error.strerror}") from error
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(self._job) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died at once; the events' end says so
+        return self
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield events until the worker closes its output."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            yield json.loads(line)
+
+    def request_stop(self) -> None:
+        """Ask for an end at the next safe point; while there is none, the worker ends at once."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write("stop\n")
+            self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """End the worker and everything it started, now."""
+        end_tree(self._process.pid)
+
+    def wait(self) -> int:
+        """Return the worker's exit code; negative numbers are signals."""
+        return self._process.wait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the worker and everything it started, if it still runs."""
+        if self._process.poll() is None:
+            end_tree(self._process.pid)
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def end_tree(pid: int) -> None:
+    """Kill a process and all its descendants."""
+    import psutil
+
+    try:
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=10)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process with this id runs."""
+    import psutil
+
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def processor_count() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,133 @@
+"""A generated project: where it is, what its manifest says, which interpreter does its heavy work."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scaffolder.errors import ConfigError, UsageError
+
+MANIFEST = "scaffolder.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelSection(_Section):
+    """`[model]`: the base model."""
+
+    id: str
+    revision: str | None = None
+    path: str
+
+
+class DatasetSection(_Section):
+    """`[dataset]`: the examples; either a prompt and a response column, or one with messages."""
+
+    train: str
+    eval: str
+    prompt_column: str = "prompt"
+    response_column: str = "response"
+    messages_column: str | None = None
+    system_prompt: str | None = None
+
+    def reader(self, path: str) -> dict[str, Any]:
+        """Return what the worker needs to read `path` as conversations."""
+        return {"path": path, **self.model_dump(exclude={"train", "eval"}, exclude_none=True)}
+
+
+class WorkflowSection(_Section):
+    """`[workflows.<name>]`: an Olive configuration, what it needs, and values set over it."""
+
+    config: str
+    needs: list[str] = Field(default_factory=list)
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class ProjectSection(_Section):
+    """`[project]`."""
+
+    name: str
+
+
+class Manifest(_Section):
+    """The whole of `scaffolder.toml`."""
+
+    project: ProjectSection
+    model: ModelSection
+    dataset: DatasetSection
+    workflows: dict[str, WorkflowSection]
+
+    @model_validator(mode="after")
+    def _needs_exist(self) -> Manifest:
+        for name, workflow in self.workflows.items():
+            for need in workflow.needs:
+                if need not in self.workflows:
+                    raise ValueError(f"workflows.{name}.needs names `{need}`, which is no workflow")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project on disk."""
+
+    root: Path
+    manifest: Manifest
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the base model lies."""
+        return self.root / self.manifest.model.path
+
+    def relative(self, path: Path) -> str:
+        """Return `path` as the user would write it: relative to the root, with forward slashes."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Open the project that `start` (default: the current folder) lies in.
+
+    Raises:
+        UsageError: There is no manifest here or above.
+        ConfigError: The manifest is not valid; all its problems are named.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / MANIFEST).is_file():
+            return Project(folder, read_manifest(folder / MANIFEST))
+    raise UsageError(
+        f"no {MANIFEST} here or in a folder above",
+        hint="cd into a project, or make one: `scaffolder new PATH`",
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        ConfigError: It is no TOML, or keys are unknown, missing or of the wrong type.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{path.name}: {_describe(problem)}" for problem in error.errors()]
+        raise ConfigError("\n".join(lines), hint=f"edit {path}") from error
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key `{key}`"
+    if problem["type"] == "missing":
+        return f"missing key `{key}`"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"`{key}`: {message}" if key else message

@@ -1,0 +1,95 @@
+"""What is written beside a finished artefact, and what is read back from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from scaffolder.content import Hashes, write_atomically
+from scaffolder.plan import Fingerprint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scaffolder.project import Project
+
+RECORD = "run.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The lineage of an artefact; no absolute path, no name of a user or machine.
+
+    Attributes:
+        id: Name of the run's folder.
+        workflow: The workflow.
+        preset: The configuration it ran with.
+        output: Where it was published, relative to the project.
+        started: Local time with its offset, ISO 8601.
+        seconds: Wall time.
+        fingerprint: What the result depends on.
+        config: The configuration as resolved.
+        metrics: Figures of the verification.
+        training: Steps, tokens and tokens per second, where something was trained.
+        size: Bytes of the artefact.
+        peak_memory: Bytes.
+        files: Size and SHA-256 by path inside the artefact.
+        command_version: Release of scaffolder.
+    """
+
+    id: str
+    workflow: str
+    preset: str
+    output: str
+    started: str
+    seconds: float
+    fingerprint: Fingerprint
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+    size: int
+    peak_memory: int
+    files: dict[str, list[Any]]
+    command_version: str
+    schema: int = field(default=SCHEMA)
+
+    def write(self, folder: Path) -> None:
+        """Write `run.json` into `folder`."""
+        text = json.dumps({**asdict(self), "key": self.fingerprint.key}, indent=2, ensure_ascii=False)
+        write_atomically(folder / RECORD, text + "\n")
+
+    def intact(self, folder: Path, hashes: Hashes) -> bool:
+        """Whether the files in `folder` are still the ones that were verified."""
+        try:
+            return all(
+                (folder / name).stat().st_size == size and hashes.file(folder / name) == sha
+                for name, (size, sha) in self.files.items()
+            )
+        except OSError:
+            return False
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Return the record in `folder`, or None where there is none that this release can read."""
+    try:
+        data = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        data.pop("key")
+        if data["schema"] != SCHEMA:
+            return None
+        return RunRecord(**{**data, "fingerprint": Fingerprint(**data["fingerprint"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def find_runs(project: Project) -> list[RunRecord]:
+    """Return the records of everything published in the project, oldest first."""
+    folders = {project.root / workflow.config.rsplit("/", 1)[0] for workflow in project.manifest.workflows.values()}
+    found = [
+        record
+        for folder in folders
+        for path in (*folder.glob(f"*/{RECORD}"), *folder.glob(f"adapters/*/{RECORD}"))
+        if not path.parent.name.startswith(".") and (record := read_record(path.parent)) is not None
+    ]
+    return sorted(found, key=lambda record: record.started)

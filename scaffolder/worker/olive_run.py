@@ -1,0 +1,155 @@
+"""Run one Olive configuration, and believe the files it made instead of its exit."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import progress, verify
+from .explain import TaskError
+from .measure import folder_size, peak_gpu_memory, peak_memory
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+# What Olive leaves beside its output about its own bookkeeping, with paths of this machine.
+_BOOKKEEPING = (
+    "footprint.json",
+    "output_footprint.json",
+    "run_history.txt",
+    "input_model_metrics.json",
+    "model_config.json",
+)
+
+
+def run_workflow(job: dict[str, Any], channel: Channel) -> None:
+    """Run `job["config"]`, verify what it made and leave it in `job["output"]`.
+
+    Args:
+        job: `config` (an Olive configuration), `output` (a folder that does not exist yet), `cache`
+            (Olive's, kept for these inputs alone), `seed`, `base` (the base model's folder and public
+            name) and, where there is one, `evaluation` (a data set, see `chat.read_conversations`).
+        channel: Where the events go.
+
+    Raises:
+        TaskError: Olive made nothing, or what it made does not work.
+    """
+    output, cache = Path(job["output"]), Path(job["cache"])
+    config = {**job["config"], "output_dir": str(output), "cache_dir": str(cache)}
+    _drop_unfinished(cache)
+    channel.emit("stage", name="olive", state="start")
+    import transformers
+    from olive.workflows import run as run_olive
+
+    progress.install(channel)
+    failures = _report_passes(channel)
+    _leave_base_model()
+    # Adapters are drawn before the trainer sets its own seed.
+    transformers.set_seed(job["seed"])
+    result = run_olive(config)
+    if failures:
+        raise failures[-1]
+    if not result.has_output_model():
+        raise TaskError("Olive ended without a model", "the end of the log says why")
+    channel.emit("stage", name="olive", state="done")
+    for name in _BOOKKEEPING:
+        (output / name).unlink(missing_ok=True)
+    _forget_machine(output, job)
+    started = time.monotonic()
+    channel.emit("stage", name="verify", state="start")
+    metrics = verify.verify(output, job, channel)
+    channel.emit("stage", name="verify", state="done", seconds=round(time.monotonic() - started, 2))
+    channel.emit(
+        "verified",
+        metrics=metrics,
+        size=folder_size(output),
+        peak_memory=peak_memory(),
+        peak_gpu_memory=peak_gpu_memory(),
+    )
+
+
+def _report_passes(channel: Channel) -> list[BaseException]:
+    """Make Olive's engine report each pass; return the list that will hold what a pass raised."""
+    from olive.engine.engine import Engine
+
+    failures: list[BaseException] = []
+    run_pass = Engine._run_pass
+
+    @functools.wraps(run_pass)
+    def reported(engine: Any, pass_name: str, *args: Any, **kwargs: Any) -> Any:
+        kind = engine.computed_passes_configs[pass_name].type
+        started = time.monotonic()
+        channel.emit("stage", name=pass_name, pass_type=kind, state="start")
+        try:
+            result = run_pass(engine, pass_name, *args, **kwargs)
+        except Exception as error:
+            failures.append(error)
+            raise
+        channel.emit(
+            "stage",
+            name=pass_name,
+            pass_type=kind,
+            state="done",
+            seconds=round(time.monotonic() - started, 2),
+        )
+        return result
+
+    Engine._run_pass = reported
+    return failures
+
+
+def _leave_base_model() -> None:
+    """Keep Olive from copying the base model beside every adapter: only what a pass made is output."""
+    from olive.cache import OliveCache
+
+    save_model = OliveCache._save_model
+
+    @functools.wraps(save_model)
+    def made_only(cache: Any, model_json: Any, output_dir: Any, overwrite: bool = False, **kwargs: Any) -> Any:
+        return save_model(cache, model_json, output_dir, overwrite, **{**kwargs, "only_cache_files": True})
+
+    OliveCache._save_model = made_only
+
+
+def _drop_unfinished(cache: Path) -> None:
+    """Delete what a killed run left: cached passes without their record, checkpoints that do not load."""
+    for record in cache.glob("*/runs/*"):
+        if record.is_dir() and not (record / "run.json").is_file():
+            shutil.rmtree(record)
+    for checkpoint in cache.glob("checkpoints/*/checkpoint-*"):
+        if not _complete(checkpoint):
+            shutil.rmtree(checkpoint)
+
+
+def _complete(checkpoint: Path) -> bool:
+    import torch
+    from safetensors import safe_open
+
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        with safe_open(checkpoint / "adapter_model.safetensors", framework="pt") as weights:
+            weights.keys()
+        for name in ("optimizer.pt", "scheduler.pt"):
+            torch.load(checkpoint / name, map_location="cpu", weights_only=True)
+        # Written last by the trainer.
+        return any(checkpoint.glob("rng_state*.pth"))
+    except Exception:
+        return False
+
+
+def _forget_machine(output: Path, job: dict[str, Any]) -> None:
+    """Replace paths of this machine in the artefact's own settings."""
+    adapter_config = output / "adapter" / "adapter_config.json"
+    if adapter_config.is_file():
+        settings = json.loads(adapter_config.read_text(encoding="utf-8"))
+        settings["base_model_name_or_path"] = job["base"]["id"]
+        adapter_config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    model_config = output / "config.json"
+    if model_config.is_file():
+        settings = json.loads(model_config.read_text(encoding="utf-8"))
+        settings.pop("_name_or_path", None)
+        model_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

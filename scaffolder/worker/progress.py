@@ -1,0 +1,79 @@
+"""Live figures from inside transformers' Trainer, and checkpoints by the clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from transformers import TrainerCallback
+
+from .channel import Channel, StopRequested
+from .measure import peak_gpu_memory, peak_memory
+
+# At most this much work is lost when the machine goes down.
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+def install(channel: Channel) -> None:
+    """Make every Trainer of this process report to `channel`."""
+    import transformers.trainer
+
+    class Reporter(_Reporter):
+        def __init__(self) -> None:
+            super().__init__(channel)
+
+    transformers.trainer.DEFAULT_CALLBACKS.append(Reporter)
+
+
+class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untyped here
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.started = self.saved = 0.0
+        self.first_step = 0
+        self.seen_before = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.started = self.saved = time.monotonic()
+        self.first_step = state.global_step
+        self.seen_before = int(state.num_input_tokens_seen)
+        self.channel.can_stop_softly = True
+        self.channel.emit("training", step=state.global_step, steps=state.max_steps, epochs=args.num_train_epochs)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        now = time.monotonic()
+        elapsed = now - self.started
+        done = state.global_step - self.first_step
+        tokens = int(state.num_input_tokens_seen)
+        self.channel.emit(
+            "step",
+            step=state.global_step,
+            steps=state.max_steps,
+            tokens=tokens,
+            tokens_per_second=round((tokens - self.seen_before) / elapsed, 1),
+            seconds_left=round(elapsed / done * (state.max_steps - state.global_step), 1),
+            memory=peak_memory(),
+            gpu_memory=peak_gpu_memory(),
+        )
+        if self.channel.stopping or now - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+            control.should_save = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        names = ("loss", "eval_loss", "learning_rate", "grad_norm", "train_loss", "train_runtime")
+        figures = {name: float(value) for name, value in (logs or {}).items() if name in names}
+        if figures:
+            self.channel.emit("metrics", step=state.global_step, **figures)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saved = time.monotonic()
+        self.channel.emit("checkpoint", step=state.global_step)
+        if self.channel.stopping:
+            raise StopRequested
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.channel.can_stop_softly = False
+        self.channel.emit(
+            "trained",
+            step=state.global_step,
+            tokens=int(state.num_input_tokens_seen),
+            seconds=round(time.monotonic() - self.started, 2),
+        )

@@ -1,0 +1,127 @@
+"""Proof that an artefact works: it opens, its numbers are finite, it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from .chat import prompt_text
+from .explain import TaskError
+from .loss import evaluation_samples, response_loss
+from .models import LanguageModel, OnnxModel, Sample, Sampling, TorchModel, answer, load_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .channel import Channel
+
+_PROBE = [{"role": "user", "content": "What is the capital of France?"}]
+_PROBE_TOKENS = 16
+
+
+def kind_of(folder: Path) -> str:
+    """Return "onnx", "adapter", "model" or "unknown" for what lies in `folder`."""
+    if (folder / "genai_config.json").is_file():
+        return "onnx"
+    if (folder / "adapter" / "adapter_config.json").is_file():
+        return "adapter"
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return "model"
+    return "unknown"
+
+
+def verify(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Open the artefact in `folder` and use it.
+
+    Returns:
+        Figures for the run's record: `kind`, the `template` hash and, where there are evaluation examples,
+        the loss `after` and for an adapter also `before`, as `loss.response_loss` gives it.
+
+    Raises:
+        TaskError: It does not open, holds numbers that are not finite, or does not answer.
+    """
+    kind = kind_of(folder)
+    if kind == "adapter":
+        return {"kind": kind, **_verify_adapter(folder, job, channel)}
+    if kind == "onnx":
+        return {"kind": kind, **_verify_onnx(folder, job)}
+    if kind == "model":
+        model = load_model({"kind": "base", "path": str(folder)})
+        _check_answer(model)
+        return {"kind": kind, "template": template_hash(model), **_losses(model, job)}
+    raise TaskError(f"no model was found in the output ({', '.join(sorted(p.name for p in folder.iterdir()))})")
+
+
+def template_hash(model: LanguageModel) -> str:
+    """Return the SHA-256 of the chat template, to compare training with inference."""
+    return hashlib.sha256((model.tokenizer.chat_template or "").encode()).hexdigest()
+
+
+def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    import torch
+    from safetensors.torch import load_file
+
+    adapter = folder / "adapter"
+    weights = load_file(adapter / "adapter_model.safetensors")
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise TaskError(f"{len(broken)} of {len(weights)} adapter weights are not finite", "lower the learning rate")
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    # LoRA starts with B = 0, so that the adapter does nothing; training must have moved it.
+    second = [tensor for name, tensor in weights.items() if ".lora_B." in name]
+    if second and not any(tensor.any() for tensor in second):
+        raise TaskError("the adapter is as it was before training", "check learning_rate and max_steps")
+    model = TorchModel({"kind": "adapter", "path": job["base"]["path"], "adapter": str(adapter)})
+    _check_answer(model)
+    figures: dict[str, Any] = {"template": template_hash(model), "parameters": _count(weights)}
+    figures["rank"] = settings.get("r")
+    if job.get("evaluation"):
+        samples = evaluation_samples(model, job["evaluation"], limit=None)
+        channel.emit("stage", name="evaluate", state="start", rows=len(samples))
+        with model.model.disable_adapter():
+            before = response_loss(model, samples)
+        after = response_loss(model, samples)
+        figures |= {"before": before, "after": after}
+        channel.emit("stage", name="evaluate", state="done")
+    return figures
+
+
+def _count(weights: dict[str, Any]) -> int:
+    return sum(tensor.numel() for tensor in weights.values())
+
+
+def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
+    model = OnnxModel(str(folder))
+    if not model.tokenizer.chat_template:
+        raise TaskError("the exported tokenizer has no chat template")
+    text = prompt_text(model.tokenizer, _PROBE)
+    ours = model.tokenizer.encode(text, add_special_tokens=False)
+    native = [int(token) for token in model.native_tokenizer.encode(text)]
+    if ours != native:
+        raise TaskError(
+            "ONNX Runtime GenAI splits the prompt into other tokens than the tokenizer used in training",
+            "another release of onnxruntime-genai may read this tokenizer; scaffolder doctor names the tested one",
+        )
+    figures = _check_answer(model)
+    return {"template": template_hash(model), **figures, **_losses(model, job)}
+
+
+def _check_answer(model: LanguageModel) -> dict[str, Any]:
+    import torch
+
+    ids = model.tokenizer.encode(prompt_text(model.tokenizer, _PROBE), add_special_tokens=False)
+    [logits] = model.response_logits([Sample(ids, 1)])
+    if not torch.isfinite(logits).all():
+        raise TaskError("the model's logits are not finite")
+    _, figures = answer(model, ids, Sampling(max_new_tokens=_PROBE_TOKENS))
+    if figures["tokens"] < 1:
+        raise TaskError("the model answers a plain question with nothing")
+    return {"tokens_per_second": figures["tokens_per_second"]}
+
+
+def _losses(model: LanguageModel, job: dict[str, Any]) -> dict[str, Any]:
+    if not job.get("evaluation"):
+        return {}
+    samples = evaluation_samples(model, job["evaluation"], limit=None)
+    return {"after": response_loss(model, samples)}

@@ -1,0 +1,6 @@
+"""Run workflows: what is up to date is left alone, the rest runs aside and is published when it works."""
+
+from scaffolder.records import RunRecord, find_runs
+from scaffolder.workflow.execute import RunResult, run_workflows
+
+__all__ = ["RunRecord", "RunResult", "find_runs", "run_workflows"]

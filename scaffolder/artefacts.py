@@ -44,6 +44,8 @@ class Artefact:
 def find_artefact(project: Project, name: str) -> Artefact:
     """Return a form of the model by name ("base", "adapter", "merged", "onnx") or by its folder.
 
+    A folder may be named from here, from the project's root or from `gen-model/`.
+
     Raises:
         UsageError: It is no form and no model folder.
         ScaffolderError: That form has not been made yet; the hint names the command.
@@ -55,7 +57,8 @@ def find_artefact(project: Project, name: str) -> Artefact:
         return Artefact(name, base.path, _output(project, "adapter", "run fine-tuning"))
     if name == "onnx":
         return Artefact("onnx", _output(project, "onnx", "run gen-model"))
-    folder = Path(name) if Path(name).is_dir() else project.root / name
+    places = (Path(name), project.root / name, project.root / "gen-model" / name)
+    folder = next((place for place in places if place.is_dir()), Path(name))
     if (folder / "genai_config.json").is_file():
         return Artefact("onnx", folder)
     for adapter in (folder, folder / "adapter"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import plan
@@ -17,7 +18,6 @@ from scaffolder.scores import Losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from scaffolder.project import Project
 
@@ -62,7 +62,7 @@ def candidates(project: Project) -> dict[str, Artefact]:
             continue
     for record in find_runs(project):
         if record.metrics.get("kind") == "onnx":
-            found[record.output] = find_artefact(project, record.output)
+            found[Path(record.output).name] = find_artefact(project, record.output)
     return found
 
 

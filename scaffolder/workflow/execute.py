@@ -19,6 +19,7 @@ from scaffolder.environment import Environment, find_environment
 from scaffolder.errors import ConfigError
 from scaffolder.examples import check_examples
 from scaffolder.lock import project_lock
+from scaffolder.oliveconfig import describe
 from scaffolder.records import RunRecord, read_record
 from scaffolder.scores import Losses
 from scaffolder.workflow.supervise import Outcome, supervise
@@ -120,7 +121,7 @@ def _run(
     restart: bool,
     on_event: EventSink,
 ) -> RunResult:
-    _check_inputs(project, workflow)
+    _check_inputs(project, workflow, on_event)
     wanted = plan.fingerprint(project, workflow, environment, hashes)
     published = read_record(workflow.output)
     reason = _why_run(workflow, wanted, published, hashes) if not restart else "restarted"
@@ -152,7 +153,14 @@ def _run(
     return RunResult(finished, workflow.output, True, reason)
 
 
-def _check_inputs(project: Project, workflow: Workflow) -> None:
+def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> None:
+    problems = plan.problems(project, workflow)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        hint = next((problem.hint for problem in errors if problem.hint), "")
+        raise ConfigError("\n".join(describe(problem) for problem in errors), hint=hint)
+    for problem in problems:
+        on_event({"event": "warning", "message": describe(problem)})
     model = workflow.config.get("input_model", {}).get("model_path")
     if isinstance(model, str) and model.startswith("model-cache/") and not (project.root / model).is_dir():
         raise ConfigError(f"missing model {model}", hint=f"scaffolder download {model.removeprefix('model-cache/')}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scaffolder.project import Project
 
 EventSink = Callable[[dict[str, Any]], None]
+_CACHES_KEPT = 3
 _ADAPTER_PASSES = {"lora", "qlora", "dora", "loftq", "loha", "lokr"}
 
 
@@ -73,25 +74,30 @@ def run_workflows(
     Raises:
         ScaffolderError: A workflow could not run, failed, or made something that does not work.
     """
-    names = _order(project, name)
+    workflows = [
+        plan.resolve(
+            project,
+            current,
+            preset=preset if current == name else None,
+            overrides=overrides if current == name else None,
+        )
+        for current in _order(project, name)
+    ]
+    # Mistakes in the last workflow are told before the first one trains.
+    for workflow in workflows:
+        _check_inputs(project, workflow, on_event)
     environment = find_environment(project.root)
     state = project.root / plan.STATE_FOLDER
     results = []
     with project_lock(state, purpose=f"run {name}", wait=wait):
         hashes = Hashes(state / "hashes.json")
-        for current in names:
-            named = current == name or name == "all"
-            workflow = plan.resolve(
-                project,
-                current,
-                preset=preset if current == name else None,
-                overrides=overrides if current == name else None,
-            )
+        for workflow in workflows:
+            again = restart and name in (workflow.name, "all")
             try:
-                result = _run(project, workflow, environment, hashes, restart and named, on_event)
+                result = _run(project, workflow, environment, hashes, again, on_event)
             finally:
                 hashes.save()
-            on_event({"event": "result", "workflow": current, "fresh": result.fresh, "reason": result.reason})
+            on_event({"event": "result", "workflow": workflow.name, "fresh": result.fresh, "reason": result.reason})
             results.append(result)
     return results
 
@@ -121,7 +127,7 @@ def _run(
     restart: bool,
     on_event: EventSink,
 ) -> RunResult:
-    _check_inputs(project, workflow, on_event)
+    _check_adapter(project, workflow)
     wanted = plan.fingerprint(project, workflow, environment, hashes)
     published = read_record(workflow.output)
     reason = _why_run(workflow, wanted, published, hashes) if not restart else "restarted"
@@ -129,7 +135,8 @@ def _run(
         assert published is not None
         return RunResult(published, workflow.output, False, f"nothing changed since {published.started[:19]}")
     folder = workflow.runs_folder / f"{workflow.name}-{workflow.preset}-{wanted.key[:12]}"
-    cache = workflow.runs_folder / "cache" / wanted.content_key[:16]
+    # Olive's cache holds absolute paths: a moved or copied project begins a new one.
+    cache = workflow.runs_folder / "cache" / digest([wanted.content_key, str(project.root)])[:16]
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(cache, ignore_errors=True)
@@ -149,6 +156,7 @@ def _run(
         finished = _record(project, workflow, wanted, folder.name, started, time.monotonic() - clock, outcome, hashes)
         finished.write(aside)
     _publish(aside, workflow.output)
+    _prune(cache.parent)
     _remember_losses(project, finished, environment, hashes)
     return RunResult(finished, workflow.output, True, reason)
 
@@ -164,11 +172,15 @@ def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> 
     model = workflow.config.get("input_model", {}).get("model_path")
     if isinstance(model, str) and model.startswith("model-cache/") and not (project.root / model).is_dir():
         raise ConfigError(f"missing model {model}", hint=f"scaffolder download {model.removeprefix('model-cache/')}")
+    for name, columns in plan.columns_read(workflow.config):
+        check_examples(project.root / name, columns, shown_as=name)
+
+
+def _check_adapter(project: Project, workflow: Workflow) -> None:
+    """Before the workflow itself: what it needs has run by now."""
     adapter = workflow.config.get("input_model", {}).get("adapter_path")
     if isinstance(adapter, str) and not (project.root / adapter).is_dir():
         raise ConfigError(f"missing adapter {adapter}", hint="scaffolder run fine-tuning")
-    for name, columns in plan.columns_read(workflow.config):
-        check_examples(project.root / name, columns, shown_as=name)
 
 
 def _why_run(workflow: Workflow, wanted: Fingerprint, published: RunRecord | None, hashes: Hashes) -> str | None:
@@ -260,6 +272,13 @@ def _publish(aside: Path, output: Path) -> None:
         shutil.rmtree(previous, ignore_errors=True)
         output.rename(previous)
     aside.rename(output)
+
+
+def _prune(caches: Path) -> None:
+    """Delete all but the newest of Olive's caches: each holds whole models."""
+    folders = sorted((path for path in caches.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for folder in folders[:-_CACHES_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remember_losses(project: Project, record: RunRecord, environment: Environment, hashes: Hashes) -> None:

@@ -66,7 +66,7 @@ def test_readme_lists_exactly_the_registered_commands():
 def test_readme_module_map_is_the_package():
     readme = (REPOSITORY / "README.md").read_text()
     table = readme.partition("## The code")[2].partition("\n## ")[0]
-    listed = set(re.findall(r"`([a-z_]+)/?`", "\n".join(row for row in table.splitlines() if row.startswith("| `"))))
+    listed = {row.split("`")[1].rstrip("/") for row in table.splitlines() if row.startswith("| `")}
     package = REPOSITORY / "scaffolder"
     modules = {path.stem for path in package.glob("*.py")} | {
         path.name for path in package.iterdir() if (path / "__init__.py").is_file()
@@ -79,6 +79,18 @@ def test_readme_commands_exist():
     used = set(re.findall(r"scaffolder ([a-z][a-z-]+)", "\n".join(re.findall(r"```sh\n(.*?)```", readme, re.DOTALL))))
     assert used <= set(registered_commands())
     assert used
+
+
+def test_readme_versions_are_the_lock():
+    from scaffolder import presets
+
+    readme = (REPOSITORY / "README.md").read_text()
+    table = readme.partition("## Versions")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines() if row.startswith("| ")]
+    listed = {row[0]: row[1] for row in rows[1:] if not row[0].startswith("-")}
+    lock = presets.lock("cpu")
+    assert len(listed) >= 4
+    assert listed == {name: lock[name] for name in listed}
 
 
 def test_documents_fit_their_limits():

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_NEWCOMERS_QUESTIONS = {
+    "project_name",
+    "model",
+    "model_id",
+    "hardware",
+    "device",
+    "method",
+    "data_format",
+    "advanced",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NewProject:
     """What was made."""
@@ -49,7 +61,7 @@ def new_project(
     if git and shutil.which("git") is None:
         raise EnvironmentFault("git is not installed", hint="install it, or use --no-git (updates need it later)")
     source, chosen = (template, ref) if template else shipped_template()
-    answers = _with_model(answers) if template is None else answers
+    answers = _completed(answers) if template is None else answers
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -92,9 +104,14 @@ def shipped_template() -> tuple[str, str | None]:
     return str(package / "_template"), None
 
 
-def _with_model(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Let `model` be a catalogue name or any hub id, also one that the question does not list."""
+def _completed(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Let `model` be a catalogue name or any hub id, and an expert's answer open the expert's questions.
+
+    Copier forgets answers to questions that were not to be asked: the next update would not know them.
+    """
     given = dict(answers)
+    if given.keys() - _NEWCOMERS_QUESTIONS:
+        given.setdefault("advanced", True)
     if "model" not in given or given["model"] == "other":
         return given
     hub_id = presets.model_id(str(given["model"]))

@@ -160,9 +160,11 @@ def _choose(logits: Any, sampling: Sampling, generator: Any) -> int:
 
 
 class OnnxModel:
-    """A folder that ONNX Runtime GenAI can open."""
+    """A folder that ONNX Runtime GenAI can open, with the adapter that lies in it where there is one."""
 
-    def __init__(self, folder: str) -> None:
+    ADAPTER = "adapter_weights.onnx_adapter"
+
+    def __init__(self, folder: str, *, adapted: bool = True) -> None:
         import onnxruntime_genai as og
         from transformers import AutoTokenizer
 
@@ -170,6 +172,15 @@ class OnnxModel:
         self.model = og.Model(folder)
         self.native_tokenizer = og.Tokenizer(self.model)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._adapters = None
+        if adapted and (Path(folder) / self.ADAPTER).is_file():
+            self._adapters = og.Adapters(self.model)
+            self._adapters.load(str(Path(folder) / self.ADAPTER), "tuned")
+
+    @property
+    def adapted(self) -> bool:
+        """Whether an adapter is an input and in use."""
+        return self._adapters is not None
 
     def response_logits(self, samples: Sequence[Sample]) -> Iterator[Any]:
         """See `LanguageModel.response_logits`."""
@@ -205,7 +216,10 @@ class OnnxModel:
             }
         params = self._og.GeneratorParams(self.model)
         params.set_search_options(**options)
-        return self._og.Generator(self.model, params)
+        generator = self._og.Generator(self.model, params)
+        if self._adapters is not None:
+            generator.set_active_adapter(self._adapters, "tuned")
+        return generator
 
 
 def answer(model: LanguageModel, ids: list[int], sampling: Sampling) -> tuple[str, dict[str, float]]:

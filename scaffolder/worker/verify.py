@@ -104,6 +104,8 @@ def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             "another release of onnxruntime-genai may read this tokenizer; scaffolder doctor names the tested one",
         )
     figures = _check_answer(model)
+    if model.adapted and job.get("evaluation"):
+        figures["before"] = _losses(OnnxModel(str(folder), adapted=False), job)["after"]
     return {"template": template_hash(model), **figures, **_losses(model, job)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -85,6 +86,46 @@ def new_project(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return NewProject(root, source, ref or chosen, made_git)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What answers yield.
+
+    Attributes:
+        answers: By question, with the defaults that follow from the others.
+        training: The pass of the chosen method, its training arguments among its keys.
+        export: The passes of the chosen export.
+        files: What would be made, relative to the project.
+    """
+
+    answers: dict[str, Any]
+    training: dict[str, Any]
+    export: dict[str, Any]
+    files: list[str]
+
+
+def preview(answers: Mapping[str, Any]) -> Preview:
+    """Generate a project of the shipped template aside, and say what is in it.
+
+    Raises:
+        UsageError: An answer is not valid, or belongs to no question.
+    """
+    source, ref = shipped_template()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "project"
+        found = templating.render(source, root, answers=_completed(answers), ref=ref, defaults=True)
+        files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        training = _passes(root / "fine-tuning" / f"{found['method']}.json")
+        export = _passes(root / "gen-model" / f"{found['export_preset']}.json")
+    shown = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
+    shown.pop("catalog_fits", None)
+    return Preview(shown, training, export, files)
+
+
+def _passes(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["passes"]
+    return found
 
 
 def shipped_template() -> tuple[str, str | None]:

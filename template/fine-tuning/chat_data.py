@@ -74,10 +74,11 @@ def chat_pre_process(
     tokenizer = AutoTokenizer.from_pretrained(model_name, trust_remote_code=trust_remote_code)
     samples, cut = [], 0
     for row in dataset:
-        messages = row[messages_column] if messages_column else [
-            {"role": "user", "content": fill(text_template, row) if text_template else row[prompt_column]},
-            {"role": "assistant", "content": row[response_column]},
-        ]
+        if messages_column:
+            messages = row[messages_column]
+        else:
+            prompt = fill(text_template, row) if text_template else row[prompt_column]
+            messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": row[response_column]}]
         if system_prompt and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system_prompt}, *messages]
         prompt, response = encode(tokenizer, messages)

@@ -17,7 +17,7 @@ from peft import LoraConfig
 from peft.tuners.lora.layer import LoraLayer
 
 sys.path.insert(0, str(Path(__file__).parent))
-import chat_data  # noqa: E402, F401 - registers the data component
+import chat_data  # noqa: F401 - registers the data component
 
 
 class QuantisedLora(torch.nn.Module, LoraLayer):

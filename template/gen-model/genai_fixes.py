@@ -17,7 +17,7 @@ def apply() -> None:
     _mend_smollm3(builder.SmolLM3Model)
 
 
-def _mend_gemma3(model: Any) -> None:  # noqa: ANN401 - the builder has no types
+def _mend_gemma3(model: Any) -> None:
     # transformers 5 keeps one set of rotary settings for each kind of layer in `rope_parameters`; the builder
     # reads `rope_local_base_freq` (AttributeError), `rope_theta` (silently 10000) and a flat linear `factor`
     # (silently 1: wrong for the global layers of Gemma 3 of 4 B and more).
@@ -25,7 +25,7 @@ def _mend_gemma3(model: Any) -> None:  # noqa: ANN401 - the builder has no types
         return
     original = model.__init__
 
-    def init(self: Any, config: Any, *args: Any) -> None:  # noqa: ANN401
+    def init(self: Any, config: Any, *args: Any) -> None:
         rope = getattr(config, "rope_parameters", None) or {}
         if "full_attention" in rope:
             config.rope_theta = rope["full_attention"]["rope_theta"]
@@ -33,7 +33,7 @@ def _mend_gemma3(model: Any) -> None:  # noqa: ANN401 - the builder has no types
         self.global_factor = float(rope.get("full_attention", {}).get("factor", 1.0))
         original(self, config, *args)
 
-    def both_caches(self: Any) -> None:  # noqa: ANN401
+    def both_caches(self: Any) -> None:
         make = super(model, self).make_rotary_embedding_caches
         for kind, theta, factor in (
             ("global", self.rope_attrs["theta"], self.global_factor),
@@ -50,14 +50,14 @@ def _mend_gemma3(model: Any) -> None:  # noqa: ANN401 - the builder has no types
     model.mended = True
 
 
-def _mend_smollm3(model: Any) -> None:  # noqa: ANN401
+def _mend_smollm3(model: Any) -> None:
     # Layers without positions only leave the fused rotation off, so a separate one is made for them, whose
     # `position_ids` the fused path has removed: KeyError.
     if hasattr(model, "mended"):
         return
     original = model.make_attention
 
-    def mended(self: Any, layer_id: int, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def mended(self: Any, layer_id: int, *args: Any, **kwargs: Any) -> None:
         self.attention_attrs["rope"] = bool(self.no_rope_layers[layer_id])
         try:
             original(self, layer_id, *args, **kwargs)

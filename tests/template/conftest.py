@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,8 @@ def run_scaffolder():
         result = subprocess.run(
             [sys.executable, "-c", program, *arguments],
             cwd=folder,
+            # This checkout, wherever another one may be installed.
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             text=True,
             check=False,

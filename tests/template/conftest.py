@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -84,3 +85,8 @@ def put_tiny(tiny_rows):
         (project / "datasets" / "eval.jsonl").write_text("".join(lines[8:]), encoding="utf-8")
 
     return put
+
+
+def pytest_addoption(parser):
+    with contextlib.suppress(ValueError):  # declared by another conftest already
+        parser.addoption("--update-golden", action="store_true", help="write the golden projects and made tables anew")

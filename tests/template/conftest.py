@@ -15,7 +15,7 @@ import pytest
 from scaffolder.generator import new_project
 
 REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path[:0] = [str(REPOSITORY / "tests"), str(Path(__file__).parent)]
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaffolder import oliveconfig
 from scaffolder.content import Hashes, digest
 from scaffolder.errors import ConfigError, UsageError
 
@@ -32,6 +33,7 @@ class Workflow:
         config_path: The configuration file.
         config: Its content with every override in place.
         output: Folder that the finished artefact is published as.
+        overrides: The values set over the file, by dotted path.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Workflow:
     config_path: Path
     config: dict[str, Any]
     output: Path
+    overrides: dict[str, Any]
 
     @property
     def runs_folder(self) -> Path:
@@ -128,12 +131,28 @@ def resolve(
     config = read_config(config_path, project.relative(config_path))
     # Values meant for the workflow's own configuration need not fit another preset.
     chosen = workflow.set if preset is None else {}
-    for path, value in {**chosen, **(overrides or {})}.items():
+    values = {**chosen, **(overrides or {})}
+    for path, value in values.items():
         set_value(config, path, value)
     output = config.get("output_dir")
     if not isinstance(output, str):
         raise ConfigError(f"{project.relative(config_path)}: missing key `output_dir`")
-    return Workflow(name, config_path.stem, config_path, config, project.root / output)
+    return Workflow(name, config_path.stem, config_path, config, project.root / output, values)
+
+
+def problems(project: Project, workflow: Workflow) -> list[oliveconfig.Problem]:
+    """Check a workflow's configuration strictly: the file, and what the overrides make of it."""
+    name = project.relative(workflow.config_path)
+    found = oliveconfig.check(oliveconfig.read(workflow.config_path, name=name), root=project.root)
+    if not workflow.overrides:
+        return found
+    of_file = {(problem.key, problem.message) for problem in found}
+    resolved = oliveconfig.parse(oliveconfig.dumps(workflow.config), file=f"{name} with the values set over it")
+    return found + [
+        problem
+        for problem in oliveconfig.check(resolved, root=project.root)
+        if (problem.key, problem.message) not in of_file
+    ]
 
 
 def read_config(path: Path, shown_as: str) -> dict[str, Any]:
@@ -142,14 +161,11 @@ def read_config(path: Path, shown_as: str) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, or is no JSON object.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"missing configuration {shown_as}") from None
-    except ValueError as error:
-        raise ConfigError(f"{shown_as}: not JSON: {error}") from error
+    document = oliveconfig.read(path, name=shown_as)
+    config = document.data() if document.root is not None else None
     if not isinstance(config, dict):
-        raise ConfigError(f"{shown_as}: a JSON object is expected")
+        lines = [oliveconfig.describe(problem) for problem in document.problems]
+        raise ConfigError("\n".join(lines) or f"{shown_as}: a JSON object is expected")
     return config
 
 

@@ -63,6 +63,7 @@ class Manifest(_Section):
     model: ModelSection
     dataset: DatasetSection
     workflows: dict[str, WorkflowSection]
+    targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _needs_exist(self) -> Manifest:

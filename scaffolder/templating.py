@@ -82,7 +82,8 @@ def _our_errors(source: str) -> Iterator[None]:
     except CopierError as error:
         raise ConfigError(f"the template {source} is not valid: {error}") from error
     except ValueError as error:
-        raise UsageError(_first_line(error)) from error
+        problem = _first_line(error)
+        raise UsageError(f"{source}: {problem}" if "template" in problem.lower() else problem) from error
     except OSError as error:
         raise EnvironmentFault(f"cannot generate: {error.strerror or error}") from error
     except Exception as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from scaffolder.cli import doctor, download, evaluate, generate, new, presets, run, version
+from scaffolder.cli import doctor, download, evaluate, generate, new, presets, run, upgrade_config, validate, version
 from scaffolder.cli.output import Output
 from scaffolder.errors import ExitCode, Interrupted, ScaffolderError
 from scaffolder.settings import debug
@@ -28,6 +28,8 @@ app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("download")(download.download)
 app.command("run")(run.run)
+app.command("validate")(validate.validate)
+app.command("upgrade-config")(upgrade_config.upgrade_config)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.callback()(version.root)

@@ -56,6 +56,8 @@ class _Lines:
         match event["event"]:
             case "workflow":
                 return f"{event['name']} ({event['preset']}): {event['reason']}"
+            case "warning":
+                return f"  warning: {event['message']}"
             case "stage" if event["state"] == "done" and event["name"] != "olive" and "seconds" in event:
                 return f"  {_title(event)}: {time_text(event['seconds'])}"
             case "metrics" if event.get("loss") is not None:

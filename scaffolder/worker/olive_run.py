@@ -143,10 +143,16 @@ def _complete(checkpoint: Path) -> bool:
 
 def _forget_machine(output: Path, job: dict[str, Any]) -> None:
     """Replace paths of this machine in the artefact's own settings."""
+    # PEFT's model card is a form to fill in, with the path of the base model in it.
+    (output / "adapter" / "README.md").unlink(missing_ok=True)
     adapter_config = output / "adapter" / "adapter_config.json"
     if adapter_config.is_file():
         settings = json.loads(adapter_config.read_text(encoding="utf-8"))
         settings["base_model_name_or_path"] = job["base"]["id"]
+        # PEFT writes sets: without an order the same adapter would differ from run to run.
+        for key in ("target_modules", "modules_to_save", "exclude_modules"):
+            if isinstance(settings.get(key), list):
+                settings[key] = sorted(settings[key])
         adapter_config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     model_config = output / "config.json"
     if model_config.is_file():

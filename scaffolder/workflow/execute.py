@@ -19,8 +19,9 @@ from scaffolder.environment import Environment, find_environment
 from scaffolder.errors import ConfigError
 from scaffolder.examples import check_examples
 from scaffolder.lock import project_lock
+from scaffolder.oliveconfig import describe
 from scaffolder.records import RunRecord, read_record
-from scaffolder.scores import Losses
+from scaffolder.scores import Scores
 from scaffolder.workflow.supervise import Outcome, supervise
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from scaffolder.project import Project
 
 EventSink = Callable[[dict[str, Any]], None]
+_CACHES_KEPT = 3
 _ADAPTER_PASSES = {"lora", "qlora", "dora", "loftq", "loha", "lokr"}
 
 
@@ -72,25 +74,32 @@ def run_workflows(
     Raises:
         ScaffolderError: A workflow could not run, failed, or made something that does not work.
     """
-    names = _order(project, name)
+    workflows = [
+        plan.resolve(
+            project,
+            current,
+            preset=preset if current == name else None,
+            overrides=overrides if current == name else None,
+        )
+        for current in _order(project, name)
+    ]
+    # Mistakes in the last workflow are told before the first one trains.
+    for workflow in workflows:
+        _check_inputs(project, workflow, on_event)
     environment = find_environment(project.root)
+    for workflow in workflows:
+        _check_support(project, workflow, environment)
     state = project.root / plan.STATE_FOLDER
     results = []
     with project_lock(state, purpose=f"run {name}", wait=wait):
         hashes = Hashes(state / "hashes.json")
-        for current in names:
-            named = current == name or name == "all"
-            workflow = plan.resolve(
-                project,
-                current,
-                preset=preset if current == name else None,
-                overrides=overrides if current == name else None,
-            )
+        for workflow in workflows:
+            again = restart and name in (workflow.name, "all")
             try:
-                result = _run(project, workflow, environment, hashes, restart and named, on_event)
+                result = _run(project, workflow, environment, hashes, again, on_event)
             finally:
                 hashes.save()
-            on_event({"event": "result", "workflow": current, "fresh": result.fresh, "reason": result.reason})
+            on_event({"event": "result", "workflow": workflow.name, "fresh": result.fresh, "reason": result.reason})
             results.append(result)
     return results
 
@@ -120,7 +129,8 @@ def _run(
     restart: bool,
     on_event: EventSink,
 ) -> RunResult:
-    _check_inputs(project, workflow, environment)
+    _check_adapter(project, workflow)
+    _check_support(project, workflow, environment)
     wanted = plan.fingerprint(project, workflow, environment, hashes)
     published = read_record(workflow.output)
     reason = _why_run(workflow, wanted, published, hashes) if not restart else "restarted"
@@ -128,7 +138,8 @@ def _run(
         assert published is not None
         return RunResult(published, workflow.output, False, f"nothing changed since {published.started[:19]}")
     folder = workflow.runs_folder / f"{workflow.name}-{workflow.preset}-{wanted.key[:12]}"
-    cache = workflow.runs_folder / "cache" / wanted.content_key[:16]
+    # Olive's cache holds absolute paths: a moved or copied project begins a new one.
+    cache = workflow.runs_folder / "cache" / digest([wanted.content_key, str(project.root)])[:16]
     if restart:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(cache, ignore_errors=True)
@@ -148,23 +159,39 @@ def _run(
         finished = _record(project, workflow, wanted, folder.name, started, time.monotonic() - clock, outcome, hashes)
         finished.write(aside)
     _publish(aside, workflow.output)
+    _prune(cache.parent)
     _remember_losses(project, finished, environment, hashes)
     return RunResult(finished, workflow.output, True, reason)
 
 
-def _check_inputs(project: Project, workflow: Workflow, environment: Environment) -> None:
+def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> None:
+    problems = plan.problems(project, workflow)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        hint = next((problem.hint for problem in errors if problem.hint), "")
+        raise ConfigError("\n".join(describe(problem) for problem in errors), hint=hint)
+    for problem in problems:
+        on_event({"event": "warning", "message": describe(problem)})
     model = workflow.config.get("input_model", {}).get("model_path")
     if isinstance(model, str) and model.startswith("model-cache/") and not (project.root / model).is_dir():
         raise ConfigError(f"missing model {model}", hint=_how_to_get(project, model))
+    for name, columns in plan.columns_read(workflow.config):
+        check_examples(project.root / name, columns, shown_as=name)
+
+
+def _check_adapter(project: Project, workflow: Workflow) -> None:
+    """Before the workflow itself: what it needs has run by now."""
     adapter = workflow.config.get("input_model", {}).get("adapter_path")
     if isinstance(adapter, str) and not (project.root / adapter).is_dir():
         raise ConfigError(f"missing adapter {adapter}", hint="scaffolder run fine-tuning")
+
+
+def _check_support(project: Project, workflow: Workflow, environment: Environment) -> None:
+    """Refuse what this model, method or pass cannot do on the locked stack."""
     found = support.obstacles(workflow.config, project.root, project.manifest.model.id, environment.version)
     if found:
         message = "\n".join(text for text, _ in found)
         raise ConfigError(message, hint="; ".join(dict.fromkeys(hint for _, hint in found)))
-    for name, columns in plan.columns_read(workflow.config):
-        check_examples(project.root / name, columns, shown_as=name)
 
 
 def _how_to_get(project: Project, model: str) -> str:
@@ -267,12 +294,19 @@ def _publish(aside: Path, output: Path) -> None:
     aside.rename(output)
 
 
+def _prune(caches: Path) -> None:
+    """Delete all but the newest of Olive's caches: each holds whole models."""
+    folders = sorted((path for path in caches.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for folder in folders[:-_CACHES_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _remember_losses(project: Project, record: RunRecord, environment: Environment, hashes: Hashes) -> None:
     """Spare `evaluate` what the verification measured."""
     artefact = find_artefact(project, record.output) if "after" in record.metrics else None
     if artefact is None:
         return
-    losses = Losses(project, environment, hashes)
-    losses.remember(artefact, record.metrics["after"])
+    scores = Scores(project, environment, hashes)
+    scores.remember(artefact, record.metrics["after"])
     if "before" in record.metrics:
-        losses.remember(find_artefact(project, "base"), record.metrics["before"])
+        scores.remember(find_artefact(project, "base"), record.metrics["before"])

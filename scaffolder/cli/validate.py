@@ -1,0 +1,41 @@
+"""`scaffolder validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaffolder.cli.options import Json, Quiet
+from scaffolder.cli.output import Output
+from scaffolder.errors import ExitCode
+
+
+def validate(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[WORKFLOW|FILE]", help="A workflow or a file; everything where left out.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check Olive configurations strictly: keys, types, ranges, files and references, all at once."""
+    from scaffolder import validation
+    from scaffolder.oliveconfig import describe
+    from scaffolder.project import find_project
+
+    output = Output(json=json, quiet=quiet)
+    if what and Path(what).is_file():
+        problems, count = validation.validate_file(Path(what), root=Path.cwd()), 1
+    else:
+        project = find_project()
+        problems, count = validation.validate_project(project, what), validation.files_checked(project, what)
+    lines = [
+        f"{problem.severity}: {describe(problem)}" + (f"\n    hint: {problem.hint}" if problem.hint else "")
+        for problem in problems
+    ]
+    output.data(problems, "\n".join(lines) if lines else None)
+    errors = sum(problem.severity == "error" for problem in problems)
+    output.say(f"{count} checked: {errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        raise typer.Exit(ExitCode.USAGE)

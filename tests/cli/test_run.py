@@ -1,0 +1,194 @@
+import json
+
+import pytest
+
+from tests.conftest import MODEL
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.fixture
+def with_model(project):
+    """A project whose model folder exists: far enough for every check before the heavy work."""
+    (project / MODEL).mkdir(parents=True)
+    (project / MODEL / "config.json").write_text("{}")
+    return project
+
+
+def nothing_was_started(root):
+    return not list(root.glob("fine-tuning/runs/*")) and not (root / "fine-tuning" / "adapters").exists()
+
+
+def test_outside_a_project(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["run", "all"], ["download"], ["generate", "Hello"], ["evaluate"], ["validate"]):
+        result = cli(*command)
+        assert result.code == 2
+        assert "no scaffolder.toml here" in result.err
+        assert "scaffolder new" in result.err
+
+
+def test_unknown_workflow_suggests_the_nearest(cli, project):
+    result = cli("run", "fine-tunning")
+    assert result.code == 2
+    assert "did you mean `fine-tuning`" in result.err
+
+
+def test_unknown_preset_lists_what_there_is(cli, project):
+    result = cli("run", "gen-model", "--preset", "onnx-int5")
+    assert result.code == 2
+    assert "onnx-int8" in result.err
+
+
+def test_missing_model_names_the_download(cli, project):
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "scaffolder download HuggingFaceTB/SmolLM2-135M-Instruct" in result.err
+    assert nothing_was_started(project)
+
+
+def test_missing_dataset(cli, with_model):
+    (with_model / "datasets" / "train.jsonl").unlink()
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "datasets/train.jsonl" in result.err
+    assert nothing_was_started(with_model)
+
+
+def test_lines_that_are_no_json_are_all_named(cli, with_model):
+    path = with_model / "datasets" / "train.jsonl"
+    lines = path.read_text().splitlines()
+    lines[6], lines[41] = '{"prompt": "half a', "[1, 2]"
+    path.write_text("\n".join(lines) + "\n")
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "datasets/train.jsonl:7: not JSON" in result.err
+    assert "datasets/train.jsonl:42: a JSON object is expected" in result.err
+    assert nothing_was_started(with_model)
+
+
+def test_missing_column_is_named_with_what_the_row_has(cli, with_model):
+    path = with_model / "datasets" / "train.jsonl"
+    path.write_text(path.read_text().replace('"response"', '"answer"', 1))
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "datasets/train.jsonl:1: missing column `response`; this row has `prompt`, `answer`" in result.err
+    assert nothing_was_started(with_model)
+
+
+def test_dataset_that_is_not_utf8(cli, with_model):
+    (with_model / "datasets" / "train.jsonl").write_bytes(b'{"prompt": "caf\xe9", "response": "x"}\n')
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "not UTF-8" in result.err
+
+
+def test_misspelt_key_is_named_with_its_place(cli, with_model):
+    change(with_model / "fine-tuning" / "lora.json", '"alpha": 32', '"alpah": 32')
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning/lora.json:37:7" in result.err
+    assert "did you mean `alpha`" in result.err
+    assert nothing_was_started(with_model)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("passes.lroa.r=4", "did you mean `lora`"),
+        ("passes.lora.r=many", "passes.lora.r"),
+        ("passes.lora.training_args.lerning_rate=1", "unknown key `lerning_rate`"),
+        ("r4", "not of the form key=value"),
+    ],
+)
+def test_wrong_setting_is_refused(cli, with_model, setting, message):
+    result = cli("run", "fine-tuning", "--set", setting)
+    assert result.code == 2
+    assert message.rpartition(".")[2] in result.err
+    assert nothing_was_started(with_model)
+
+
+def test_all_problems_of_a_manifest_are_named_at_once(cli, project):
+    change(project / "scaffolder.toml", '[model]\nid = "HuggingFaceTB/SmolLM2-135M-Instruct"\n', "[model]\nidd = 3\n")
+    change(project / "scaffolder.toml", 'needs = ["fine-tuning"]', 'need = ["fine-tuning"]')
+    result = cli("run", "all")
+    assert result.code == 2
+    assert "unknown key `model.idd`" in result.err
+    assert "missing key `model.id`" in result.err
+    assert "unknown key `workflows.gen-model.need`" in result.err
+
+
+def test_manifest_that_is_no_toml(cli, project):
+    (project / "scaffolder.toml").write_text("[model\n")
+    result = cli("run", "all")
+    assert result.code == 2
+    assert "scaffolder.toml" in result.err
+
+
+def test_need_that_is_no_workflow(cli, project):
+    change(project / "scaffolder.toml", 'needs = ["fine-tuning"]', 'needs = ["tuning"]')
+    result = cli("run", "all")
+    assert result.code == 2
+    assert "`tuning`" in result.err
+
+
+def test_workflows_that_need_each_other(cli, with_model):
+    change(
+        with_model / "scaffolder.toml",
+        'config = "fine-tuning/lora.json"\n',
+        'config = "fine-tuning/lora.json"\nneeds = ["gen-model"]\n',
+    )
+    result = cli("run", "all")
+    assert result.code == 2
+    assert "need each other" in result.err
+
+
+def test_settings_belong_to_one_workflow(cli, project):
+    assert cli("run", "all", "--set", "a=1").code == 2
+
+
+def test_environment_without_olive_is_an_environment_fault(cli, with_model, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCAFFOLDER_PYTHON", str(tmp_path / "no-python"))
+    (with_model / ".venv" / "bin").mkdir(parents=True)
+    broken = with_model / ".venv" / "bin" / "python"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    result = cli("run", "fine-tuning")
+    assert result.code == 4
+    assert ".venv" in result.err
+
+
+def test_second_run_says_who_holds_the_project(cli, with_model):
+    from scaffolder.lock import project_lock
+
+    with project_lock(with_model / ".scaffolder", purpose="run gen-model"):
+        result = cli("run", "fine-tuning")
+    assert result.code == 1
+    assert "run gen-model" in result.err
+    assert "--wait" in result.err
+
+
+def test_validate_names_every_configuration(cli, project):
+    change(project / "fine-tuning" / "lora.json", '"r": 16', '"lora_r": 16')
+    change(project / "gen-model" / "onnx-int4.json", '"precision"', '"precison"')
+    result = cli("validate", "--json")
+    assert result.code == 2
+    found = {(problem["file"], problem["key"]) for problem in json.loads(result.out)}
+    assert ("fine-tuning/lora.json", "passes.lora.lora_r") in found
+    assert ("gen-model/onnx-int4.json", "passes.builder.precison") in found
+
+
+def test_upgrade_config_keeps_the_file_before(cli, project):
+    path = project / "fine-tuning" / "lora.json"
+    change(path, '"r": 16', '"lora_r": 16')
+    old = path.read_text()
+    result = cli("upgrade-config", path)
+    assert result.code == 0
+    assert "renamed: passes.lora.lora_r" in result.err
+    assert json.loads(path.read_text())["passes"]["lora"]["r"] == 16
+    assert (path.parent / "lora.json.old").read_text() == old
+    assert "is up to date" in cli("upgrade-config", path).err

@@ -1,0 +1,131 @@
+"""Fixtures for every test: the command as a function, projects that are real and small."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scaffolder.cli import main
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items):
+    if importlib.util.find_spec("olive") is None:
+        reason = pytest.mark.skip(reason="needs the olive extra: `make venv` installs it")
+        for item in items:
+            if "olive" in item.keywords:
+                item.add_marker(reason)
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch, tmp_path_factory):
+    """A machine without a hub, whose git has an identity and whose terminal is 80 columns of plain text."""
+    config = tmp_path_factory.getbasetemp() / "gitconfig"
+    if not config.exists():
+        config.write_text("[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("SCAFFOLDER_PYTHON", "SCAFFOLDER_TEMPLATE", "SCAFFOLDER_DEBUG", "HF_ENDPOINT", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run the command and return exit code, standard output and standard error."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+def git(folder, *arguments):
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="session")
+def plain_project(tmp_path_factory):
+    """A generated project without a model; copy it to change it."""
+    root = tmp_path_factory.mktemp("plain") / "travel"
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": str(tmp_path_factory.getbasetemp() / "gitconfig")}
+    os.environ.update(environment)
+    assert main(["new", str(root), "--defaults", "--quiet"]) == 0
+    return root
+
+
+@pytest.fixture
+def project(plain_project, tmp_path, monkeypatch):
+    """A fresh copy of a generated project, as the current folder."""
+    root = tmp_path / "travel"
+    shutil.copytree(plain_project, root)
+    monkeypatch.chdir(root)
+    return root
+
+
+MODEL = "model-cache/HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def add_tiny_model(root):
+    """Put a tiny random model where the project's base model belongs, and make runs short."""
+    from tests.tiny_models import make_tiny_model
+
+    make_tiny_model("llama-chatml", root / MODEL)
+    manifest = root / "scaffolder.toml"
+    short = '"passes.lora.training_args.max_steps" = 4\n"passes.lora.training_args.per_device_train_batch_size" = 2\n'
+    text = manifest.read_text().replace("[workflows.fine-tuning.set]\n", "[workflows.fine-tuning.set]\n" + short)
+    manifest.write_text(text)
+    # As many examples as a tiny model needs.
+    for name, rows in (("train", 16), ("eval", 4)):
+        path = root / "datasets" / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
+
+
+@pytest.fixture
+def tiny_project(project):
+    """A project with a tiny random model that has not run yet."""
+    add_tiny_model(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_project(plain_project, tmp_path_factory):
+    """A project with a tiny model, fine-tuned and exported for real; copy it to change it."""
+    root = tmp_path_factory.mktemp("finished") / "travel"
+    shutil.copytree(plain_project, root)
+    add_tiny_model(root)
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        assert main(["run", "all", "--quiet"]) == 0
+    finally:
+        os.chdir(before)
+    return root
+
+
+@pytest.fixture
+def trained(finished_project, tmp_path, monkeypatch):
+    """A copy of a finished project, as the current folder."""
+    root = tmp_path / "trained"
+    shutil.copytree(finished_project, root, symlinks=True)
+    monkeypatch.chdir(root)
+    return root

@@ -1,0 +1,1 @@
+"""Parts of the schema generator, one for each part of an Olive configuration."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scaffolder.cli import main
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = {
     "newcomer": {},
@@ -58,6 +60,12 @@ def test_project_is_the_golden_one(name, make, template, request):
     assert sorted(made.keys() - stored.keys()) == [], "new files"
     assert sorted(stored.keys() - made.keys()) == [], "missing files"
     assert [path for path in made if made[path] != stored[path]] == [], "changed files"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_configuration_is_strictly_valid(name, make, monkeypatch, capsys):
+    monkeypatch.chdir(make(name, **golden_answers(name)))
+    assert main(["validate"]) == 0, capsys.readouterr().err
 
 
 def write(folder, files):

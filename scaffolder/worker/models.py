@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,27 @@ def load_model(spec: dict[str, Any]) -> LanguageModel:
     return OnnxModel(spec["path"]) if spec["kind"] == "onnx" else TorchModel(spec)
 
 
+def _teach_quantised(folder: Path) -> None:
+    """Let transformers load weights that Olive quantised; otherwise it draws new ones, with a warning alone.
+
+    Raises:
+        TaskError: The weights are quantised in a way that transformers does not know.
+    """
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    method = (settings.get("quantization_config") or {}).get("quant_method")
+    if method is None:
+        return
+    from transformers.quantizers import auto
+
+    if method == "olive":
+        from olive.common.quant.hf_utils import OliveHfQuantizationConfig, OliveHfQuantizer
+
+        auto.AUTO_QUANTIZATION_CONFIG_MAPPING["olive"] = OliveHfQuantizationConfig
+        auto.AUTO_QUANTIZER_MAPPING["olive"] = OliveHfQuantizer
+    if method not in auto.AUTO_QUANTIZER_MAPPING:
+        raise TaskError(f"the model is quantised as {method}, which transformers cannot load")
+
+
 class TorchModel:
     """A transformers model, alone or with a PEFT adapter (applied aside or merged in)."""
 
@@ -79,6 +101,7 @@ class TorchModel:
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = getattr(torch, spec.get("dtype") or ("bfloat16" if device == "cuda" else "float32"))
+        _teach_quantised(Path(spec["path"]))
         model = AutoModelForCausalLM.from_pretrained(spec["path"], dtype=dtype)
         if spec["kind"] in ("adapter", "merged"):
             from peft import PeftModel

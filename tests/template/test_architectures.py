@@ -106,4 +106,5 @@ def test_other_preset_builds(preset, make, put_tiny, run_scaffolder):
     project = project_of(make, put_tiny, "qwen2")
     *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", preset, "--json")
     assert exported["output"] == f"gen-model/{preset}"
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(10.5, rel=0.2)  # random weights make 40
     assert json.loads((project / exported["output"] / "run.json").read_text(encoding="utf-8"))["files"]

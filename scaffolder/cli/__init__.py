@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from scaffolder.cli import doctor, download, evaluate, generate, new, run, upgrade_config, validate, version
+from scaffolder.cli import doctor, download, evaluate, generate, new, presets, run, upgrade_config, validate, version
 from scaffolder.cli.output import Output
 from scaffolder.errors import ExitCode, Interrupted, ScaffolderError
 from scaffolder.settings import debug
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("new")(new.new)
+app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("download")(download.download)
 app.command("run")(run.run)

@@ -15,7 +15,7 @@ HEAVY = (
 def registered_commands():
     from scaffolder.cli import app
 
-    return [command.name for command in app.registered_commands]
+    return [command.name for command in app.registered_commands] + [group.name for group in app.registered_groups]
 
 
 def test_help_loads_nothing_heavy():

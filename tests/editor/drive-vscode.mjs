@@ -1,11 +1,11 @@
 // Opens a project in a running VS Code (web) and reports what a user would see, as JSON on standard output.
-//   node drive-vscode.mjs URL SCREENSHOTS LABELS(JSON)      with SCAFFOLDER_VSCODE=FOLDER of setup-vscode.sh
+//   node drive-vscode.mjs URL SCREENSHOTS LABELS(JSON) [fine-tune]    with SCAFFOLDER_VSCODE=FOLDER of setup-vscode.sh
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 const { chromium } = createRequire(path.join(process.env.SCAFFOLDER_VSCODE, "package.json"))("playwright-core");
-const [url, screenshots, labels] = process.argv.slice(2);
+const [url, screenshots, labels, fineTune] = process.argv.slice(2);
 const project = new URL(url).searchParams.get("folder");
 const configuration = "fine-tuning/lora.json";
 const found = { tasks: {} };
@@ -59,7 +59,7 @@ async function chooseTask(label) {
   );
 }
 
-async function runTask(label, sign) {
+async function runTask(label, sign, seconds = 60) {
   await chooseTask(label);
   await page.keyboard.press("Enter");
   return until(`"${sign}" in the terminal of ${label}`, async () => {
@@ -67,7 +67,7 @@ async function runTask(label, sign) {
     const text = flat(await terminal());
     const own = text.slice(Math.max(text.lastIndexOf("Executing task:"), 0));
     return own.includes(sign) && own.lastIndexOf("Terminal will be reused") > own.indexOf(sign) && own;
-  });
+  }, seconds);
 }
 
 async function command(title) {
@@ -136,6 +136,16 @@ try {
   found.pass_keys = await offered('"alpha":', "lora_", "completion-pass");
   await page.keyboard.press("Control+Z");
   found.training_keys = await offered('"warmup_steps":', "weight", "completion-training");
+
+  await command("File: Revert File");
+  const file = path.join(project, configuration);
+  writeFileSync(file, readFileSync(file, "utf8").replace("lora_dropuot", "lora_dropout"));
+  found.mended = await runTask("scaffolder: validate", "checked:");
+  await until("no problem left", async () => (await page.locator(".markers-panel .monaco-list-row").count()) === 0);
+  if (fineTune) {
+    found.run = await runTask("scaffolder: run fine-tuning", "fine-tuning/adapters/lora", 240);
+    await shoot("run");
+  }
 } catch (error) {
   await shoot("gave-up");
   found.error = String(error);

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -165,8 +166,6 @@ def ci_commands(root, ci):
 @pytest.fixture(params=["github", "azure"])
 def pipeline(request, make_project, tmp_path):
     """A repository with the check, and a function that runs the check in it."""
-    import shutil
-
     root = tmp_path / "travel"
     shutil.copytree(make_project(ci=request.param), root)
     git(root, "init", "--quiet", "--initial-branch", "main")
@@ -267,3 +266,38 @@ def test_pre_commit_hooks(make_project):
 def test_renovate_leaves_the_lock_alone(make_project):
     config = json.loads((make_project(renovate=True) / "renovate.json").read_text())
     assert config["enabledManagers"] == ["copier"]
+
+
+def test_options_come_and_go_with_an_update(tmp_path):
+    template, root = tmp_path / "template", tmp_path / "travel"
+    template.mkdir()
+    for name in ("copier.yml", "template", "scaffolder/catalog"):
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, template / name)
+    for folder in (template, root):
+        if folder is root:
+            copier("copy", "--defaults", "-d", "ci=github", "-d", "licence=MIT", template, root)
+        git(folder, "init", "--quiet")
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", "first")
+        git(folder, "tag", "v1.0.0")
+    copier("update", "--defaults", "-d", "ci=azure", "-d", "licence=none", root)
+    changed = set(git(root, "status", "--porcelain").stdout.splitlines())
+    assert changed == CHANGED_BY_UPDATE
+    assert (root / "azure-pipelines.yml").is_file()
+
+
+CHANGED_BY_UPDATE = {
+    " M .copier-answers.yml",
+    " D .github/workflows/check.yml",
+    " D LICENSE",
+    " M .vscode/extensions.json",
+    " M README.md",
+    "?? azure-pipelines.yml",
+}
+
+
+def copier(*arguments):
+    """Copier's own program, which refuses templates that would need `--trust`."""
+    command = [sys.executable, "-m", "copier", *map(str, arguments), "--quiet"]
+    return subprocess.run(command, check=True, capture_output=True, text=True)

@@ -149,6 +149,8 @@ def test_readme_commands_exist(make_project, language, monkeypatch):
         parses(arguments)
         if "--preset" in arguments:
             assert (root / "gen-model" / f"{arguments[arguments.index('--preset') + 1]}.json").is_file()
+    presets = {path.stem for path in (root / "gen-model").glob("*.json")}
+    assert set(re.findall(r"`((?:base-)?onnx-[\w-]+)`", text)) == presets
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (root / link).is_file()
     for name in re.findall(r"(?:fine-tuning|gen-model|inferences|datasets|setup)/[\w.-]+\.\w+", text):

@@ -88,10 +88,12 @@ def test_dataset_that_is_not_utf8(cli, with_model):
 
 
 def test_misspelt_key_is_named_with_its_place(cli, with_model):
-    change(with_model / "fine-tuning" / "lora.json", '"alpha": 32', '"alpah": 32')
+    config = with_model / "fine-tuning" / "lora.json"
+    change(config, '"alpha": 32', '"alpah": 32')
+    line = next(number for number, text in enumerate(config.read_text().splitlines(), start=1) if "alpah" in text)
     result = cli("run", "fine-tuning")
     assert result.code == 2
-    assert "fine-tuning/lora.json:37:7" in result.err
+    assert f"fine-tuning/lora.json:{line}:7: " in result.err
     assert "did you mean `alpha`" in result.err
     assert nothing_was_started(with_model)
 

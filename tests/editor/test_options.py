@@ -276,7 +276,7 @@ def test_options_come_and_go_with_an_update(tmp_path):
         (shutil.copytree if source.is_dir() else shutil.copy)(source, template / name)
     for folder in (template, root):
         if folder is root:
-            copier("copy", "--defaults", "-d", "ci=github", "-d", "licence=MIT", template, root)
+            copier("copy", "--defaults", "-d", "advanced=true", "-d", "ci=github", "-d", "licence=MIT", template, root)
         git(folder, "init", "--quiet")
         git(folder, "add", "--all")
         git(folder, "commit", "--quiet", "--message", "first")

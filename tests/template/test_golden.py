@@ -27,7 +27,13 @@ CASES = {
     "small-card": {"model": "Llama-3.1-8B-Instruct", "hardware": "cuda-8gb", "data_format": "messages"},
     "quantised-first": {"model": "gemma-3-4b-it", "method": "quantise-then-lora", "base_quantiser": "gptq"},
 }
-SHIPPED_EXAMPLES = ("datasets/train.jsonl", "datasets/eval.jsonl")
+# Large files that come as they are, and where they come from.
+SHIPPED = {
+    "datasets/train.jsonl": "template/datasets/train.jsonl",
+    "datasets/eval.jsonl": "template/datasets/eval.jsonl",
+    ".vscode/schemas/olive-config.schema.json": "scaffolder/catalog/schemas/olive-config.schema.json",
+    ".vscode/schemas/scaffolder.schema.json": "scaffolder/catalog/schemas/scaffolder.schema.json",
+}
 
 
 def golden_answers(name):
@@ -52,8 +58,8 @@ def test_every_golden_project_is_compared():
 @pytest.mark.parametrize("name", CASES)
 def test_project_is_the_golden_one(name, make, template, request):
     made = contents(make(name, **golden_answers(name)))
-    for path in SHIPPED_EXAMPLES:
-        assert made.pop(path) == (template / "template" / path).read_text(encoding="utf-8")
+    for path, source in SHIPPED.items():
+        assert made.pop(path) == (template / source).read_text(encoding="utf-8")
     if request.config.getoption("--update-golden", default=False):
         write(GOLDEN / name, made)
     stored = contents(GOLDEN / name)

@@ -38,7 +38,7 @@ CASES = [
     if (method, hardware) != ("qlora", "cpu")
 ]
 RESERVED = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt") for i in range(1, 10))}
-TEXT = {".json", ".jsonl", ".md", ".py", ".toml", ".txt", ".yml", ".gitignore"}
+TEXT = {".json", ".jsonl", ".md", ".py", ".toml", ".txt", ".yml", ".gitignore", "Dockerfile", ".yaml"}
 
 
 def named(case):
@@ -122,7 +122,7 @@ def test_every_question_is_asked_or_computed(template):
     asked = {name: q for name, q in questions.items() if q.get("when") is not False}
     newcomers = [n for n, q in asked.items() if "advanced" not in str(q.get("when", "")) and n != "model_id"]
     assert newcomers == ["project_name", "model", "hardware", "method", "data_format", "advanced"]
-    assert len(asked) == 40
+    assert len(asked) == 47
     assert all(q.get("help") for q in asked.values())
 
 

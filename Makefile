@@ -35,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -m "not quality" --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not quality" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 quality: demo
 	$(BIN)/python -m pytest -m quality

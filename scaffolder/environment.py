@@ -61,7 +61,7 @@ def find_environment(root: Path) -> Environment:
     """
     for python in (settings.chosen_python(), own_python(root)):
         if python is not None and python.is_file():
-            return Environment(python, _site_packages(python))
+            return Environment(python, _site_packages(python, own=python == own_python(root)))
     if importlib.util.find_spec("olive") is not None:
         return Environment(Path(sys.executable), tuple(Path(entry) for entry in sys.path if entry))
     raise EnvironmentFault(
@@ -77,11 +77,12 @@ def own_python(root: Path) -> Path | None:
     return next((path for place in places if (path := root / OWN / place).is_file()), None)
 
 
-def _site_packages(python: Path) -> tuple[Path, ...]:
+def _site_packages(python: Path, *, own: bool) -> tuple[Path, ...]:
     if Path(sys.executable) == python:
         return tuple(Path(entry) for entry in sys.path if entry)
     program = "import sysconfig; print(sysconfig.get_path('purelib')); print(sysconfig.get_path('platlib'))"
     result = process.capture([python, "-I", "-c", program])
     if result.returncode != 0:
-        raise EnvironmentFault(f"{python} does not run", hint=result.stderr.strip()[-300:])
+        hint = "scaffolder setup --recreate" if own else result.stderr.strip()[-300:]
+        raise EnvironmentFault(f"{python} does not run", hint=hint)
     return tuple(dict.fromkeys(Path(line) for line in result.stdout.splitlines()))

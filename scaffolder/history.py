@@ -148,13 +148,20 @@ def find_run(project: Project, name: str | None = None) -> Run:
     if len(meant) == 1:
         return meant[0]
     if meant:
-        raise UsageError(f"`{name}` begins {len(meant)} runs: {', '.join(run.id for run in meant)}", hint="add letters")
+        raise UsageError(
+            f"`{name}` begins {len(meant)} runs: {', '.join(run.id for run in meant)}", hint="give more of one"
+        )
     if name in project.manifest.workflows:
         raise ScaffolderError(f"{name} has not run yet", hint=f"scaffolder run {name}")
     known = list(dict.fromkeys(name for run in runs for name in (run.workflow, run.id, key_of(run.id))))
     near = difflib.get_close_matches(name, known, n=1)
     suggestion = f"did you mean `{near[0]}`? " if near else ""
     raise UsageError(f"unknown run `{name}`", hint=suggestion + "`scaffolder runs list` shows them all")
+
+
+def look_again(project: Project, run: Run) -> Run:
+    """Return a run as it is now."""
+    return _read(project, project.root / run.folder)
 
 
 def attempt(project: Project, run: Run) -> list[dict[str, Any]]:
@@ -174,6 +181,7 @@ def lineage(project: Project, run: Run) -> Lineage:
     record = _record(project, folder) if run.state == "verified" else None
     begun: dict[str, Any] = next((event for event in reversed(events) if event["event"] == "begin"), {})
     known = begun.get("fingerprint")
+    curve = curves.of_events(events)
     fingerprint = record.fingerprint if record else Fingerprint(**known) if known else Fingerprint({}, {}, "", "")
     config = record.config if record else begun.get("config", {})
     return Lineage(
@@ -184,13 +192,13 @@ def lineage(project: Project, run: Run) -> Lineage:
         config=config,
         changes=_changes(project, run, config),
         metrics=record.metrics if record else {},
-        training=record.training if record else {},
+        training=record.training if record else _training(events, curve),
         peak_memory=max((int(event.get("peak_memory") or event.get("memory") or 0) for event in events), default=0),
         files={name: size for name, (size, _) in record.files.items()} if record else {},
         parents=_parents(project, fingerprint.inputs),
         log=f"{run.folder}/{LOG}",
         plot=f"{run.folder}/{PLOT}" if (folder / PLOT).is_file() else None,
-        curve=curves.of_events(events),
+        curve=curve,
     )
 
 
@@ -281,18 +289,14 @@ def _last_attempt(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _state(attempt: list[dict[str, Any]], holder: int | None) -> tuple[str, str]:
     """Return the state of an attempt, and why it failed."""
-    for event in reversed(attempt):
-        match event:
-            case {"event": "ended", "state": str(state)}:
-                return state, event.get("message", "")
-            case {"event": "verified"}:
-                return "verified", ""
-            case {"event": "failed"}:
-                return "failed", event.get("message", "")
-            case {"event": "stopped"}:
-                return "stopped", ""
+    if attempt and attempt[-1]["event"] == "ended":
+        return attempt[-1]["state"], attempt[-1].get("message", "")
     if holder is not None and attempt and attempt[0].get("pid") == holder:
         return "running", ""
+    # The command itself died, or was of a release that did not write an end.
+    for event in reversed(attempt):
+        if event["event"] in ("verified", "failed", "stopped"):
+            return event["event"], event.get("message", "")
     return "died", ""
 
 
@@ -318,6 +322,15 @@ def _name_parts(project: Project, run_id: str) -> tuple[str, str]:
 def _record(project: Project, folder: Path) -> RunRecord | None:
     own = read_record(folder)
     return own or next((record for record in find_runs(project) if record.id == folder.name), None)
+
+
+def _training(events: list[dict[str, Any]], curve: Curve) -> dict[str, Any]:
+    """Return what a record would say of the training so far."""
+    last: dict[str, Any] = next((event for event in reversed(events) if event["event"] == "step"), {})
+    figures: dict[str, Any] = {key: last[key] for key in ("steps", "tokens", "tokens_per_second") if key in last}
+    if curve.training:
+        figures |= {"first_loss": curve.training[0][1], "last_loss": curve.training[-1][1]}
+    return figures
 
 
 def _changes(project: Project, run: Run, config: dict[str, Any]) -> list[Difference]:

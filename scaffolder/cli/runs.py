@@ -28,7 +28,7 @@ RunName = Annotated[
 _STATE_STYLES = {"running": "cyan", "verified": "green", "failed": "red", "stopped": "yellow", "died": "red"}
 _SHORT = 8
 _WIDEST_NAME = 56
-_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_LOOKS = 0.4
 
 
 @app.command("list")
@@ -44,7 +44,7 @@ def list_(json: Json = False) -> None:
     output.data(runs, _table(runs) if runs else None)
 
 
-@app.command()
+@app.command("show")
 def show(run: RunName, json: Json = False) -> None:
     """Show a run: what it was made from, its figures, its files and its loss curve."""
     from scaffolder import history
@@ -55,7 +55,7 @@ def show(run: RunName, json: Json = False) -> None:
     Output(json=json).data(found, _details(found), wide=True)
 
 
-@app.command()
+@app.command("compare")
 def compare(
     old: Annotated[str, typer.Argument(metavar="A", help="A run, as for `show`.")],
     new: Annotated[str, typer.Argument(metavar="B", help="Another run.")],
@@ -71,7 +71,7 @@ def compare(
     Output(json=json).data(found, _comparison(found), wide=True)
 
 
-@app.command()
+@app.command("tail")
 def tail(
     run: Annotated[
         str | None, typer.Argument(metavar="[ID|WORKFLOW]", help="A run, as for `show`; the newest where left out.")
@@ -94,7 +94,7 @@ def tail(
         line = encoder.dumps(event, ensure_ascii=False) if json else _line(lines, event)
         if line is not None:
             output.stream(line + "\n")
-    found = history.find_run(project, found.id)
+    found = history.look_again(project, found)
     if found.state != "verified":
         message = f"{found.id} {found.state}" + (f": {found.message}" if found.message else "")
         raise RunFailed(message, hint=f"the log: {found.folder}/run.log")
@@ -106,8 +106,8 @@ def _follow(project: Project, run: Run) -> Any:
 
     seen = 0
     while True:
-        # Asked before reading: what is written after the answer is read in the next round.
-        running = history.find_run(project, run.id).state == "running"
+        # Asked first: what is written between the two is not lost, since the next look comes after it.
+        running = history.look_again(project, run).state == "running"
         events = history.attempt(project, run)
         yield from events[seen:]
         seen = len(events)
@@ -208,7 +208,7 @@ def _details(found: Lineage) -> RenderableType:
         "inputs": {path: sha[:12] for path, sha in found.inputs.items()},
         "versions": found.versions,
         "set over the file": {change.key: _change(change) for change in found.changes},
-        "training": _figures(flat(found.training)) or {"steps": _steps(run), "last_loss": _loss(run.last_loss)},
+        "training": {**({"step": run.step} if run.step != run.steps else {}), **_figures(flat(found.training))},
         "metrics": _figures(flat(found.metrics)),
         "files": {name: size_text(size) for name, size in found.files.items()},
     }

@@ -94,8 +94,12 @@ def _write(record: TextIO, event: dict[str, Any]) -> None:
 
 
 def _ending(error: ScaffolderError | None) -> dict[str, Any]:
-    state = "verified" if error is None else "stopped" if isinstance(error, Interrupted) else "failed"
-    return {"event": "ended", "time": round(time.time(), 3), "state": state, "message": error.message if error else ""}
+    end = {"event": "ended", "time": round(time.time(), 3)}
+    if error is None:
+        return {**end, "state": "verified"}
+    if isinstance(error, Interrupted):
+        return {**end, "state": "stopped"}
+    return {**end, "state": "failed", "message": error.message}
 
 
 def _note(event: dict[str, Any], outcome: Outcome) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,10 +111,10 @@ def svg(curve: Curve, *, title: str) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
             f'height="{_HEIGHT}" font-family="system-ui, sans-serif" font-size="13" fill="#24292f" role="img">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{html.escape(title)}</title>",
             f"<desc>{described}</desc>",
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-            f'<text x="{_LEFT}" y="26" font-size="16" font-weight="600">{escape(title)}: loss</text>',
+            f'<text x="{_LEFT}" y="26" font-size="16" font-weight="600">{html.escape(title)}: loss</text>',
             *parts,
             "</svg>\n",
         ]

@@ -86,6 +86,7 @@ def set_up(
         unfinished.touch()
         try:
             _clear(project.root / OWN, everything=planned.creates, on_line=on_line)
+            on_line(f"making {OWN}" if planned.creates else f"updating {OWN}")
             for command in planned.commands:
                 _run(project, command, state / LOG, on_line)
         except KeyboardInterrupt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from scaffolder.history import Comparison, Difference, Lineage, Run
-    from scaffolder.project import Project
 
 app = typer.Typer(help="What ran, from what, with which result.", no_args_is_help=True)
 
@@ -28,7 +26,6 @@ RunName = Annotated[
 _STATE_STYLES = {"running": "cyan", "verified": "green", "failed": "red", "stopped": "yellow", "died": "red"}
 _SHORT = 8
 _WIDEST_NAME = 56
-_SECONDS_BETWEEN_LOOKS = 0.4
 
 
 @app.command("list")
@@ -78,7 +75,7 @@ def tail(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every event as a line of JSON.")] = False,
 ) -> None:
-    """Follow a run from another terminal until it ends; Ctrl-C ends the watching alone."""
+    """Follow what runs until it ends, from another terminal; Ctrl-C ends the watching alone."""
     import json as encoder
 
     from scaffolder import history
@@ -88,32 +85,19 @@ def tail(
 
     output = Output(json=json)
     project = find_project()
-    found = history.find_run(project, run)
-    lines = _Lines(output)
-    for event in _follow(project, found):
-        line = encoder.dumps(event, ensure_ascii=False) if json else _line(lines, event)
-        if line is not None:
-            output.stream(line + "\n")
-    found = history.look_again(project, found)
-    if found.state != "verified":
-        message = f"{found.id} {found.state}" + (f": {found.message}" if found.message else "")
-        raise RunFailed(message, hint=f"the log: {found.folder}/run.log")
-
-
-def _follow(project: Project, run: Run) -> Any:
-    """Yield the events of a run's last attempt, then those that come, until it ends."""
-    from scaffolder import history
-
-    seen = 0
-    while True:
-        # Asked first: what is written between the two is not lost, since the next look comes after it.
-        running = history.look_again(project, run).state == "running"
-        events = history.attempt(project, run)
-        yield from events[seen:]
-        seen = len(events)
-        if not running:
-            return
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    current: Run | None = history.find_run(project, run)
+    while current is not None:
+        lines = _Lines(output)
+        for event in history.follow(project, current):
+            line = encoder.dumps(event, ensure_ascii=False) if json else _line(lines, event)
+            if line is not None:
+                output.stream(line + "\n")
+        ended = history.look_again(project, current)
+        if ended.state != "verified":
+            message = f"{ended.id} {ended.state}" + (f": {ended.message}" if ended.message else "")
+            raise RunFailed(message, hint=f"the log: {ended.folder}/run.log")
+        # `run all` goes on with the next workflow.
+        current = history.next_run(project, ended) if run is None else None
 
 
 def _line(lines: Any, event: dict[str, Any]) -> str | None:

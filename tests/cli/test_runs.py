@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from scaffolder import curves
+from tests.conftest import add_tiny_model
 from tests.test_interrupts import long_run, start, wait_for
 
 
@@ -249,3 +250,16 @@ def test_a_watched_run_goes_on_when_the_watching_ends(cli, project):
     assert again.returncode == 1
     assert out.splitlines()[-1] == "stopped"
     assert json.loads(cli("runs", "list", "--json").out)[0]["state"] == "stopped"
+
+
+@pytest.mark.olive
+def test_tail_goes_on_with_the_next_workflow(project):
+    add_tiny_model(project)
+    process = start(project, "run", "all")
+    wait_for(project, {"event": "begin", "workflow": "fine-tuning"})
+    out, err = start(project, "runs", "tail").communicate(timeout=300)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "fine-tuning (lora)" in out, err
+    assert "gen-model (onnx-int8)" in out
+    assert out.count("  works: ") == 2

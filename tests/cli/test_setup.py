@@ -133,6 +133,14 @@ def test_a_broken_environment_is_left_alone_until_asked(cli, light):
     assert "asked to begin anew" in cli("setup", "-n", "--recreate").err
 
 
+def test_without_room_nothing_is_begun(cli, light, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    result = cli("setup")
+    assert result.code == 4
+    assert "not enough room: about 0.3 GB are needed" in result.err
+    assert not (light / ".venv").exists()
+
+
 def test_a_project_in_use_says_by_whom(cli, light):
     from scaffolder.lock import project_lock
 
@@ -200,6 +208,28 @@ def test_an_interrupted_setup_is_finished_by_the_next(cli, light, registry):
     result = cli("setup")
     assert result.code == 0, result.err
     assert find_environment(light).version("six") == "1.16.0"
+
+
+def test_a_conda_environment_stays_one(cli, light, programs, registry):
+    # Conda's own part is a folder with a Python in it.
+    make = f'[ "$*" = "create --yes --prefix .venv python=3.11 pip" ] && {sys.executable} -m venv .venv'
+    add_program(programs / "conda", f"{make} && /bin/mkdir .venv/conda-meta")
+    result = cli("setup", "--conda")
+    assert result.code == 0, result.err
+    assert find_environment(light).version("six") == "1.16.0"
+    again = cli("setup", "--json")
+    assert (json.loads(again.out)["tool"], json.loads(again.out)["commands"]) == ("conda", [])
+
+
+def test_an_environment_is_not_turned_into_another_kind_unasked(cli, light, programs, registry):
+    assert cli("setup").code == 0
+    add_program(programs / "conda")
+    refused = cli("setup", "--conda")
+    assert refused.code == 2
+    assert "--recreate" in refused.err
+    other = cli("setup", "--python", "3.13" if sys.version_info[:2] != (3, 13) else "3.12")
+    assert other.code == 2
+    assert "--recreate" in other.err
 
 
 @pytest.mark.skipif(UV is None, reason="needs uv")

@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STACK := scaffolder/catalog/locks/cpu.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test check format clean
+.PHONY: help venv demo test check quality format clean
 
 help:
-	@echo "make demo   fine-tune, export and verify the embedded model into demo-project/ (about 5 minutes)"
-	@echo "make test   every check and test"
-	@echo "make check  the quick checks alone: format, lint, types, layers"
-	@echo "make venv   .venv with the package, the cpu stack and the test tools"
+	@echo "make demo     fine-tune, export and verify the embedded model into demo-project/ (about 5 minutes)"
+	@echo "make test     every check and test"
+	@echo "make quality  the demo, then its model against the bars: loss, size, fluency"
+	@echo "make check    the quick checks alone: format, lint, types, layers"
+	@echo "make venv     .venv with the package, the cpu stack and the test tools"
 
 venv: $(STAMP)
 
@@ -34,7 +35,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not quality" --cov --cov-report=term:skip-covered
+
+quality: demo
+	$(BIN)/python -m pytest -m quality
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -3,7 +3,9 @@
 set -eu
 
 step() {
-    printf '\n\033[1m$ scaffolder %s\033[0m\n' "$*" >&2
+    if [ -t 2 ]; then format='\n\033[1m$ scaffolder %s\033[0m\n'; else format='\n$ scaffolder %s\n'; fi
+    # shellcheck disable=SC2059
+    printf "$format" "$*" >&2
     scaffolder "$@"
 }
 

@@ -14,7 +14,7 @@ from scaffolder.errors import ScaffolderError
 from scaffolder.examples import check_examples
 from scaffolder.process import Worker
 from scaffolder.records import find_runs
-from scaffolder.scores import Losses
+from scaffolder.scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ def evaluate(
     prompts: Sequence[str],
     on_event: Callable[[dict[str, Any]], None],
 ) -> list[Score]:
-    """Score models on the project's evaluation examples; a loss that is known is not computed again.
+    """Score models on the project's evaluation examples; what is known is not computed again.
 
     Args:
         project: The project.
@@ -90,30 +90,37 @@ def evaluate(
     environment = find_environment(project.root)
     state = project.root / plan.STATE_FOLDER
     hashes = Hashes(state / "hashes.json")
-    losses = Losses(project, environment, hashes)
-    specs = [{"name": name, **artefact.spec(), "loss": losses.known(artefact)} for name, artefact in models.items()]
+    memory = Scores(project, environment, hashes)
+    question = [list(prompts), _MAX_NEW_TOKENS]
+    found = {name: memory.known(artefact, question) for name, artefact in models.items()}
     hashes.save()
-    job = {
-        "task": "evaluate",
-        "root": str(project.root),
-        "models": specs,
-        "dataset": dataset.reader(dataset.eval),
-        "prompts": [[{"role": "user", "content": prompt}] for prompt in prompts],
-        "max_new_tokens": _MAX_NEW_TOKENS,
-    }
-    scores = []
-    for event in _events(environment.python, job, state / LOG):
-        on_event(event)
-        if event["event"] == "scored":
-            artefact = models[event["name"]]
-            losses.remember(artefact, {key: event[key] for key in ("loss", "perplexity", "tokens")})
-            scores.append(_score(event, artefact))
-    return scores
+    missing = [
+        {"name": name, **models[name].spec(), "loss": memory.known(models[name])}
+        for name, known in found.items()
+        if known is None
+    ]
+    if missing:
+        job = {
+            "task": "evaluate",
+            "root": str(project.root),
+            "models": missing,
+            "dataset": dataset.reader(dataset.eval),
+            "prompts": [[{"role": "user", "content": prompt}] for prompt in prompts],
+            "max_new_tokens": _MAX_NEW_TOKENS,
+        }
+        for event in _events(environment.python, job, state / LOG):
+            on_event(event)
+            if event["event"] == "scored":
+                name = event["name"]
+                figures = {key: event[key] for key in Score.__dataclass_fields__ if key in event}
+                memory.remember(models[name], figures, question)
+                found[name] = figures
+                memory.remember(models[name], {key: event[key] for key in ("loss", "perplexity", "tokens")})
+    return [_score(name, known, models[name]) for name, known in found.items() if known]
 
 
-def _score(event: dict[str, Any], artefact: Artefact) -> Score:
-    fields = {key: event[key] for key in Score.__dataclass_fields__ if key in event}
-    return Score(**{**fields, "form": artefact.form, "size": artefact.model_bytes()})
+def _score(name: str, figures: dict[str, Any], artefact: Artefact) -> Score:
+    return Score(**{**figures, "name": name, "form": artefact.form, "size": artefact.model_bytes()})
 
 
 def _events(python: Path, job: dict[str, Any], log: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Losses that were measured once and hold as long as model, examples and versions stay the same."""
+"""What was measured once holds as long as model, examples, questions and versions stay the same."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from scaffolder.project import Project
 
 
-class Losses:
-    """The memory of losses of one project, in `.scaffolder/losses/`.
+class Scores:
+    """The memory of measurements of one project, in `.scaffolder/scores/`.
 
     Args:
         project: The project.
@@ -27,28 +27,29 @@ class Losses:
 
     def __init__(self, project: Project, environment: Environment, hashes: Hashes) -> None:
         dataset = project.manifest.dataset
-        self._folder = project.root / STATE_FOLDER / "losses"
-        self._common = [
-            hashes.file(project.root / dataset.eval),
-            dataset.model_dump(),
-            environment.versions(),
-        ]
+        self._folder = project.root / STATE_FOLDER / "scores"
+        self._common = [hashes.file(project.root / dataset.eval), dataset.model_dump(), environment.versions()]
         self._hashes = hashes
 
-    def known(self, artefact: Artefact) -> dict[str, Any] | None:
-        """Return `loss`, `perplexity` and `tokens` of a model, or None."""
+    def known(self, artefact: Artefact, question: object = None) -> dict[str, Any] | None:
+        """Return what was remembered of a model, or None.
+
+        Args:
+            artefact: The model.
+            question: None for its loss (`loss`, `perplexity`, `tokens`), else what else it was asked.
+        """
         try:
-            found: dict[str, Any] = json.loads(self._path(artefact).read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(self._path(artefact, question).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return found
 
-    def remember(self, artefact: Artefact, loss: dict[str, Any]) -> None:
+    def remember(self, artefact: Artefact, figures: dict[str, Any], question: object = None) -> None:
         """Keep the figures of a model."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path(artefact), json.dumps(loss))
+        write_atomically(self._path(artefact, question), json.dumps(figures))
 
-    def _path(self, artefact: Artefact) -> Path:
+    def _path(self, artefact: Artefact, question: object) -> Path:
         folders = [artefact.path, artefact.adapter] if artefact.adapter else [artefact.path]
         content = [artefact.form, *(self._hashes.path(folder) for folder in folders)]
-        return self._folder / f"{digest([*self._common, content])}.json"
+        return self._folder / f"{digest([*self._common, content, question])}.json"

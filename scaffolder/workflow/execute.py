@@ -21,7 +21,7 @@ from scaffolder.examples import check_examples
 from scaffolder.lock import project_lock
 from scaffolder.oliveconfig import describe
 from scaffolder.records import RunRecord, draw_loss, read_record
-from scaffolder.scores import Losses
+from scaffolder.scores import Scores
 from scaffolder.workflow.supervise import Outcome, supervise
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def _remember_losses(project: Project, record: RunRecord, environment: Environme
     artefact = find_artefact(project, record.output) if "after" in record.metrics else None
     if artefact is None:
         return
-    losses = Losses(project, environment, hashes)
-    losses.remember(artefact, record.metrics["after"])
+    scores = Scores(project, environment, hashes)
+    scores.remember(artefact, record.metrics["after"])
     if "before" in record.metrics:
-        losses.remember(find_artefact(project, "base"), record.metrics["before"])
+        scores.remember(find_artefact(project, "base"), record.metrics["before"])

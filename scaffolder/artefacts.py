@@ -64,8 +64,9 @@ def find_artefact(project: Project, name: str) -> Artefact:
     for adapter in (folder, folder / "adapter"):
         if (adapter / "adapter_config.json").is_file():
             return Artefact("adapter", find_artefact(project, "base").path, adapter)
-    if (folder / "config.json").is_file():
-        return Artefact("base", folder)
+    for model in (folder, folder / "model"):  # Olive puts a quantised model into a folder of its own
+        if (model / "config.json").is_file():
+            return Artefact("base", model)
     raise UsageError(f"`{name}` is no model", hint=f"use {', '.join(FORMS)} or the folder of a model")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +15,18 @@ from scaffolder.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_NEWCOMERS_QUESTIONS = {
+    "project_name",
+    "model",
+    "model_id",
+    "hardware",
+    "device",
+    "method",
+    "data_format",
+    "advanced",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ def new_project(
     if git and shutil.which("git") is None:
         raise EnvironmentFault("git is not installed", hint="install it, or use --no-git (updates need it later)")
     source, chosen = (template, ref) if template else shipped_template()
-    answers = _with_model(answers) if template is None else answers
+    answers = _completed(answers) if template is None else answers
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -75,6 +88,46 @@ def new_project(
     return NewProject(root, source, ref or chosen, made_git)
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What answers yield.
+
+    Attributes:
+        answers: By question, with the defaults that follow from the others.
+        training: The pass of the chosen method, its training arguments among its keys.
+        export: The passes of the chosen export.
+        files: What would be made, relative to the project.
+    """
+
+    answers: dict[str, Any]
+    training: dict[str, Any]
+    export: dict[str, Any]
+    files: list[str]
+
+
+def preview(answers: Mapping[str, Any]) -> Preview:
+    """Generate a project of the shipped template aside, and say what is in it.
+
+    Raises:
+        UsageError: An answer is not valid, or belongs to no question.
+    """
+    source, ref = shipped_template()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "project"
+        found = templating.render(source, root, answers=_completed(answers), ref=ref, defaults=True)
+        files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        training = _passes(root / "fine-tuning" / f"{found['method']}.json")
+        export = _passes(root / "gen-model" / f"{found['export_preset']}.json")
+    shown = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
+    shown.pop("catalog_fits", None)
+    return Preview(shown, training, export, files)
+
+
+def _passes(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["passes"]
+    return found
+
+
 def shipped_template() -> tuple[str, str | None]:
     """Return the template that belongs to this installation, and the revision to take from it.
 
@@ -92,9 +145,14 @@ def shipped_template() -> tuple[str, str | None]:
     return str(package / "_template"), None
 
 
-def _with_model(answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Let `model` be a catalogue name or any hub id, also one that the question does not list."""
+def _completed(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Let `model` be a catalogue name or any hub id, and an expert's answer open the expert's questions.
+
+    Copier forgets answers to questions that were not to be asked: the next update would not know them.
+    """
     given = dict(answers)
+    if given.keys() - _NEWCOMERS_QUESTIONS:
+        given.setdefault("advanced", True)
     if "model" not in given or given["model"] == "other":
         return given
     hub_id = presets.model_id(str(given["model"]))

@@ -34,6 +34,7 @@ class DatasetSection(_Section):
     prompt_column: str = "prompt"
     response_column: str = "response"
     messages_column: str | None = None
+    text_template: str | None = None
     system_prompt: str | None = None
 
     def reader(self, path: str) -> dict[str, Any]:

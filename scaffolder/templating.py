@@ -21,8 +21,8 @@ def render(
     suggestions: Mapping[str, Any] | None = None,
     ref: str | None = None,
     defaults: bool = False,
-) -> None:
-    """Generate a project.
+) -> dict[str, Any]:
+    """Generate a project and return every answer, the computed ones too.
 
     Args:
         source: The template, as copier takes it: a path, a git URL, a bundle.
@@ -52,10 +52,12 @@ def render(
             quiet=True,
         )
         known = worker.template.questions_data
+        given = dict(worker.answers.combined)
     unknown = sorted(set(answers) - set(known))
     if unknown:
         visible = [name for name, question in known.items() if question.get("when") is not False]
         raise UsageError(f"unknown question `{unknown[0]}`", hint=f"the template asks for: {', '.join(visible)}")
+    return {name: given[name] for name in known if name in given}
 
 
 @contextlib.contextmanager

@@ -61,17 +61,6 @@ def test_requirements_are_the_stack_lock(rendered):
     assert (REPOSITORY / "scaffolder" / "catalog" / "locks" / f"{stack}.txt").read_text().strip() in text
 
 
-def test_model_choices_are_in_the_catalogue():
-    import yaml
-
-    from scaffolder import presets
-
-    first = (REPOSITORY / "copier.yml").read_text().split("\n---\n")[0]
-    choices = set(yaml.safe_load(first)["model"]["choices"].values()) - {"other"}
-    assert choices <= {entry["repo"] for entry in presets.models().values()}
-    assert len(choices) >= 15
-
-
 def test_cuda_lock_differs_by_the_packages_for_cards_alone():
     from scaffolder import presets
 

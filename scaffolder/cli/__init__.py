@@ -14,6 +14,7 @@ from scaffolder.cli import (
     evaluate,
     generate,
     new,
+    presets,
     run,
     runs,
     setup,
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("new")(new.new)
+app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 app.command("download")(download.download)

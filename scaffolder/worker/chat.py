@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ def read_conversations(dataset: dict[str, Any], *, limit: int | None = None) -> 
     """Read a JSON Lines file of examples as lists of messages.
 
     Args:
-        dataset: `path`, and either `messages_column` or `prompt_column` and `response_column`;
-            optionally `system_prompt`.
+        dataset: `path`, and either `messages_column` or `response_column` with `prompt_column` or
+            `text_template`; optionally `system_prompt`.
         limit: Read at most this many rows.
     """
     conversations: list[list[dict[str, str]]] = []
@@ -36,12 +37,19 @@ def _messages(row: dict[str, Any], dataset: dict[str, Any]) -> list[dict[str, st
         messages: list[dict[str, str]] = row[dataset["messages_column"]]
     else:
         messages = [
-            {"role": "user", "content": row[dataset["prompt_column"]]},
+            {"role": "user", "content": _prompt(row, dataset)},
             {"role": "assistant", "content": row[dataset["response_column"]]},
         ]
     if dataset.get("system_prompt") and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": dataset["system_prompt"]}, *messages]
     return messages
+
+
+def _prompt(row: dict[str, Any], dataset: dict[str, Any]) -> str:
+    """Fill `text_template`'s columns in, as training does; other braces stay as they are."""
+    if not dataset.get("text_template"):
+        return str(row[dataset["prompt_column"]])
+    return re.sub(r"\{(\w+)\}", lambda found: str(row[found[1]]), dataset["text_template"])
 
 
 def prompt_text(tokenizer: Any, messages: list[dict[str, str]]) -> str:

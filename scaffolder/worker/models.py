@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,27 @@ def load_model(spec: dict[str, Any]) -> LanguageModel:
     return OnnxModel(spec["path"]) if spec["kind"] == "onnx" else TorchModel(spec)
 
 
+def _teach_quantised(folder: Path) -> None:
+    """Let transformers load weights that Olive quantised; otherwise it draws new ones, with a warning alone.
+
+    Raises:
+        TaskError: The weights are quantised in a way that transformers does not know.
+    """
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    method = (settings.get("quantization_config") or {}).get("quant_method")
+    if method is None:
+        return
+    from transformers.quantizers import auto
+
+    if method == "olive":
+        from olive.common.quant.hf_utils import OliveHfQuantizationConfig, OliveHfQuantizer
+
+        auto.AUTO_QUANTIZATION_CONFIG_MAPPING["olive"] = OliveHfQuantizationConfig
+        auto.AUTO_QUANTIZER_MAPPING["olive"] = OliveHfQuantizer
+    if method not in auto.AUTO_QUANTIZER_MAPPING:
+        raise TaskError(f"the model is quantised as {method}, which transformers cannot load")
+
+
 class TorchModel:
     """A transformers model, alone or with a PEFT adapter (applied aside or merged in)."""
 
@@ -79,6 +101,7 @@ class TorchModel:
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = getattr(torch, spec.get("dtype") or ("bfloat16" if device == "cuda" else "float32"))
+        _teach_quantised(Path(spec["path"]))
         model = AutoModelForCausalLM.from_pretrained(spec["path"], dtype=dtype)
         if spec["kind"] in ("adapter", "merged"):
             from peft import PeftModel
@@ -160,9 +183,11 @@ def _choose(logits: Any, sampling: Sampling, generator: Any) -> int:
 
 
 class OnnxModel:
-    """A folder that ONNX Runtime GenAI can open."""
+    """A folder that ONNX Runtime GenAI can open, with the adapter that lies in it where there is one."""
 
-    def __init__(self, folder: str) -> None:
+    ADAPTER = "adapter_weights.onnx_adapter"
+
+    def __init__(self, folder: str, *, adapted: bool = True) -> None:
         import onnxruntime_genai as og
         from transformers import AutoTokenizer
 
@@ -170,6 +195,15 @@ class OnnxModel:
         self.model = og.Model(folder)
         self.native_tokenizer = og.Tokenizer(self.model)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._adapters = None
+        if adapted and (Path(folder) / self.ADAPTER).is_file():
+            self._adapters = og.Adapters(self.model)
+            self._adapters.load(str(Path(folder) / self.ADAPTER), "tuned")
+
+    @property
+    def adapted(self) -> bool:
+        """Whether an adapter is an input and in use."""
+        return self._adapters is not None
 
     def response_logits(self, samples: Sequence[Sample]) -> Iterator[Any]:
         """See `LanguageModel.response_logits`."""
@@ -205,7 +239,10 @@ class OnnxModel:
             }
         params = self._og.GeneratorParams(self.model)
         params.set_search_options(**options)
-        return self._og.Generator(self.model, params)
+        generator = self._og.Generator(self.model, params)
+        if self._adapters is not None:
+            generator.set_active_adapter(self._adapters, "tuned")
+        return generator
 
 
 def answer(model: LanguageModel, ids: list[int], sampling: Sampling) -> tuple[str, dict[str, float]]:

@@ -26,9 +26,15 @@ def kind_of(folder: Path) -> str:
         return "onnx"
     if (folder / "adapter" / "adapter_config.json").is_file():
         return "adapter"
-    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
-        return "model"
-    return "unknown"
+    return "model" if _model_folder(folder) else "unknown"
+
+
+def _model_folder(folder: Path) -> Path | None:
+    """Return where the weights lie: Olive puts those of a quantised model into a folder of their own."""
+    for place in (folder, folder / "model"):
+        if (place / "config.json").is_file() and any(place.glob("*.safetensors")):
+            return place
+    return None
 
 
 def verify(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def verify(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any
     if kind == "onnx":
         return {"kind": kind, **_verify_onnx(folder, job)}
     if kind == "model":
-        model = load_model({"kind": "base", "path": str(folder)})
+        model = load_model({"kind": "base", "path": str(_model_folder(folder))})
         _check_answer(model)
         return {"kind": kind, "template": template_hash(model), **_losses(model, job)}
     raise TaskError(f"no model was found in the output ({', '.join(sorted(p.name for p in folder.iterdir()))})")
@@ -104,6 +110,8 @@ def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             "another release of onnxruntime-genai may read this tokenizer; scaffolder doctor names the tested one",
         )
     figures = _check_answer(model)
+    if model.adapted and job.get("evaluation"):
+        figures["before"] = _losses(OnnxModel(str(folder), adapted=False), job)["after"]
     return {"template": template_hash(model), **figures, **_losses(model, job)}
 
 

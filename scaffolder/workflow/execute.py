@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder import plan
+from scaffolder import plan, support
 from scaffolder.artefacts import find_artefact
 from scaffolder.content import Hashes, digest
 from scaffolder.environment import Environment, find_environment
@@ -87,6 +87,8 @@ def run_workflows(
     for workflow in workflows:
         _check_inputs(project, workflow, on_event)
     environment = find_environment(project.root)
+    for workflow in workflows:
+        _check_support(project, workflow, environment)
     state = project.root / plan.STATE_FOLDER
     results = []
     with project_lock(state, purpose=f"run {name}", wait=wait):
@@ -128,6 +130,7 @@ def _run(
     on_event: EventSink,
 ) -> RunResult:
     _check_adapter(project, workflow)
+    _check_support(project, workflow, environment)
     wanted = plan.fingerprint(project, workflow, environment, hashes)
     published = read_record(workflow.output)
     reason = _why_run(workflow, wanted, published, hashes) if not restart else "restarted"
@@ -188,7 +191,7 @@ def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> 
         on_event({"event": "warning", "message": describe(problem)})
     model = workflow.config.get("input_model", {}).get("model_path")
     if isinstance(model, str) and model.startswith("model-cache/") and not (project.root / model).is_dir():
-        raise ConfigError(f"missing model {model}", hint=f"scaffolder download {model.removeprefix('model-cache/')}")
+        raise ConfigError(f"missing model {model}", hint=_how_to_get(project, model))
     for name, columns in plan.columns_read(workflow.config):
         check_examples(project.root / name, columns, shown_as=name)
 
@@ -198,6 +201,23 @@ def _check_adapter(project: Project, workflow: Workflow) -> None:
     adapter = workflow.config.get("input_model", {}).get("adapter_path")
     if isinstance(adapter, str) and not (project.root / adapter).is_dir():
         raise ConfigError(f"missing adapter {adapter}", hint="scaffolder run fine-tuning")
+
+
+def _check_support(project: Project, workflow: Workflow, environment: Environment) -> None:
+    """Refuse what this model, method or pass cannot do on the locked stack."""
+    found = support.obstacles(workflow.config, project.root, project.manifest.model.id, environment.version)
+    if found:
+        message = "\n".join(text for text, _ in found)
+        raise ConfigError(message, hint="; ".join(dict.fromkeys(hint for _, hint in found)))
+
+
+def _how_to_get(project: Project, model: str) -> str:
+    """Return the commands that make a model's folder; a text model is taken out of a larger one."""
+    whole = model.removesuffix("-text")
+    extract = f"python model-cache/text_model.py {whole}" if whole == f"model-cache/{project.manifest.model.id}" else ""
+    if extract and whole != model:
+        return extract if (project.root / whole).is_dir() else f"scaffolder download, then {extract}"
+    return f"scaffolder download {model.removeprefix('model-cache/')}"
 
 
 def _why_run(workflow: Workflow, wanted: Fingerprint, published: RunRecord | None, hashes: Hashes) -> str | None:

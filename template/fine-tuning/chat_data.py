@@ -10,6 +10,7 @@ added special tokens. Labels of the prompt's tokens are -100, the index that the
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import torch
@@ -31,9 +32,11 @@ def chat_pre_process(
     prompt_column: str = "prompt",
     response_column: str = "response",
     messages_column: str | None = None,
+    text_template: str | None = None,
     system_prompt: str | None = None,
     max_seq_len: int = 1024,
     train_on: str = "response",
+    padding: str = "longest",
     max_samples: int | None = None,
     trust_remote_code: bool | None = None,
     **_: Any,
@@ -46,9 +49,11 @@ def chat_pre_process(
         prompt_column: Column with the user's text.
         response_column: Column with the answer to learn.
         messages_column: Column with a list of `{"role", "content"}`; replaces the two columns above.
+        text_template: Text of the user's turn, with columns in braces; replaces the prompt's column.
         system_prompt: System message put before every conversation that has none.
         max_seq_len: Longest sequence in tokens; what goes beyond is cut.
         train_on: "response" for the loss on the last answer alone, "all" for every token.
+        padding: "longest" leaves it to the batch, "max_length" fills every sequence up to `max_seq_len`.
         max_samples: Use at most this many rows.
         trust_remote_code: Passed on to the tokenizer.
 
@@ -58,7 +63,8 @@ def chat_pre_process(
     Raises:
         ValueError: A named column is missing, or no row has a token to learn within `max_seq_len`.
     """
-    wanted = [messages_column] if messages_column else [prompt_column, response_column]
+    named = re.findall(r"\{(\w+)\}", text_template) if text_template else [prompt_column]
+    wanted = [messages_column] if messages_column else [*named, response_column]
     missing = [column for column in wanted if column not in dataset.column_names]
     if missing:
         raise ValueError(f"missing column {missing[0]!r}; the data has {sorted(dataset.column_names)}")
@@ -68,10 +74,11 @@ def chat_pre_process(
     tokenizer = AutoTokenizer.from_pretrained(model_name, trust_remote_code=trust_remote_code)
     samples, cut = [], 0
     for row in dataset:
-        messages = row[messages_column] if messages_column else [
-            {"role": "user", "content": row[prompt_column]},
-            {"role": "assistant", "content": row[response_column]},
-        ]
+        if messages_column:
+            messages = row[messages_column]
+        else:
+            prompt = fill(text_template, row) if text_template else row[prompt_column]
+            messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": row[response_column]}]
         if system_prompt and messages[0]["role"] != "system":
             messages = [{"role": "system", "content": system_prompt}, *messages]
         prompt, response = encode(tokenizer, messages)
@@ -80,14 +87,23 @@ def chat_pre_process(
         cut += len(prompt) + len(response) > max_seq_len
         if all(label == IGNORED for label in labels):
             continue
-        tensor = torch.tensor(ids)
-        features = {"input_ids": tensor, "attention_mask": torch.ones_like(tensor)}
-        samples.append((features, torch.tensor(labels)))
+        rest = max_seq_len - len(ids) if padding == "max_length" else 0
+        filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        features = {
+            "input_ids": torch.tensor(ids + [filler] * rest),
+            "attention_mask": torch.tensor([1] * len(ids) + [0] * rest),
+        }
+        samples.append((features, torch.tensor(labels + [IGNORED] * rest)))
     if not samples:
         raise ValueError(f"no row has a token to learn within max_seq_len={max_seq_len}")
     if cut:
         logger.warning("%d of %d rows were cut at %d tokens", cut, len(dataset), max_seq_len)
     return BaseDataset(samples)
+
+
+def fill(text_template: str, row: dict[str, Any]) -> str:
+    """Return the template with `{column}` replaced by the row's values; other braces stay as they are."""
+    return re.sub(r"\{(\w+)\}", lambda found: str(row[found[1]]), text_template)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> tuple[list[int], list[int]]:

@@ -81,7 +81,8 @@ def test_readme_lists_exactly_the_registered_commands():
     listed = [row.partition("`")[2].split()[0].strip("`") for row in table.splitlines() if row.startswith("| `")]
     assert listed == registered_commands()
     for group, names in sub_commands().items():
-        assert "| `{} {}".format(group, "\\|".join(names)) in table
+        [row] = [row for row in table.splitlines() if row.startswith((f"| `{group} ", f"| `{group}`"))]
+        assert [name for name in names if name not in row] == []
 
 
 def test_readme_module_map_is_the_package():

@@ -1,0 +1,110 @@
+"""Every architecture of the catalogue, tiny: tune, merge, export with the default preset, answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from tiny_models import RECIPES
+
+from scaffolder.presets import models
+
+pytestmark = pytest.mark.olive
+SETTINGS = {"max_steps": 2, "r": 4, "max_seq_len": 128}
+
+
+def catalogue_name(recipe):
+    return next(name for name, entry in models().items() if entry["export"]["tiny"] == recipe)
+
+
+def project_of(make, put_tiny, recipe, **answers):
+    project = make(model=catalogue_name(recipe), hardware="cpu", **SETTINGS, **answers)
+    folder = tomllib.loads((project / "scaffolder.toml").read_text(encoding="utf-8"))["model"]["path"]
+    if models()[catalogue_name(recipe)]["export"]["builder"] == "text":
+        put_tiny(project, recipe, folder.removesuffix("-text"))
+        script = [sys.executable, "model-cache/text_model.py", folder.removesuffix("-text")]
+        subprocess.run(script, cwd=project, check=True, capture_output=True)
+    else:
+        put_tiny(project, recipe, folder)
+    return project
+
+
+def logs_of(project):
+    return "".join(log.read_text(encoding="utf-8", errors="replace") for log in project.rglob("runs/*/*.log"))
+
+
+def test_no_architecture_is_left_out():
+    assert len(RECIPES) == 11
+    assert {entry["export"]["tiny"] for entry in models().values()} == set(RECIPES)
+    assert {entry["architecture"] for entry in models().values()} <= {r.model_type for r in RECIPES.values()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_architecture_runs_from_examples_to_answers(recipe, make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, recipe)
+    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+    assert tuned["metrics"]["kind"] == "adapter"
+    assert exported["metrics"]["kind"] == "onnx"
+    # The export answers as the adapter does: eight or four bits of a random model stay near.
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
+    assert "Ignoring" not in logs_of(project)
+    # The worker opened it with ONNX Runtime GenAI and let it answer.
+    assert exported["metrics"]["tokens_per_second"] > 0
+
+
+def test_generate_answers_with_the_export(make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "llama-chatml")
+    run_scaffolder(project, "run", "all", "--json")
+    assert run_scaffolder(project, "generate", "What is rain?", "--max-new-tokens", "4", "--json")
+
+
+@pytest.mark.parametrize("method", ["dora", "loha", "lokr"])
+def test_method_trains_merges_and_exports(method, make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "llama", method=method, export_preset="onnx-fp32")
+    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+    # Merged and in 32 bits nothing is lost.
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=1e-3)
+    assert "Ignoring" not in logs_of(project)
+
+
+def test_qlora_trains(make, put_tiny, run_scaffolder):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not in the cpu stack")
+    project = project_of(make, put_tiny, "llama")
+    (tuned,) = run_scaffolder(project, "run", "fine-tuning", "--preset", "qlora", "--json")
+    assert tuned["metrics"]["kind"] == "adapter"
+
+
+def test_adapter_stays_an_input(make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "llama", export_preset="adapters")
+    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+    assert (project / "gen-model" / "adapters" / "adapter_weights.onnx_adapter").is_file()
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=1e-3)
+    assert exported["metrics"]["before"]["loss"] == pytest.approx(tuned["metrics"]["before"]["loss"], rel=1e-3)
+
+
+def test_adapter_is_an_input_of_an_eight_bit_model(make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "llama-chatml")
+    (tuned,) = run_scaffolder(project, "run", "fine-tuning", "--json")
+    *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", "adapters-int8", "--json")
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.1)
+
+
+@pytest.mark.parametrize("quantiser", ["rtn", "kquant", "gptq"])
+def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "llama", method="quantise-then-lora", base_quantiser=quantiser)
+    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+    assert tuned["metrics"]["kind"] == "adapter"
+    assert (project / "gen-model" / "quantised-adapters" / "adapter_weights.onnx_adapter").is_file()
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
+
+
+@pytest.mark.parametrize("preset", ["onnx-int4", "onnx-int4-small", "quantise-rtn"])
+def test_other_preset_builds(preset, make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "qwen2")
+    *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", preset, "--json")
+    assert exported["output"] == f"gen-model/{preset}"
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(10.5, rel=0.2)  # random weights make 40
+    assert json.loads((project / exported["output"] / "run.json").read_text(encoding="utf-8"))["files"]

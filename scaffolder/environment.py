@@ -11,6 +11,7 @@ from pathlib import Path
 from scaffolder import process, settings
 from scaffolder.errors import EnvironmentFault
 
+OWN = ".venv"
 # A run made with other versions of these is another run.
 VERSIONS_THAT_MATTER = (
     "olive-ai",
@@ -58,24 +59,30 @@ def find_environment(root: Path) -> Environment:
     Raises:
         EnvironmentFault: None of them can run Olive.
     """
-    own = [root / ".venv" / "bin" / "python", root / ".venv" / "Scripts" / "python.exe"]
-    candidates = [path for path in (settings.chosen_python(), *own) if path is not None]
-    for python in candidates:
-        if python.is_file():
-            return Environment(python, _site_packages(python))
+    for python in (settings.chosen_python(), own_python(root)):
+        if python is not None and python.is_file():
+            return Environment(python, _site_packages(python, own=python == own_python(root)))
     if importlib.util.find_spec("olive") is not None:
         return Environment(Path(sys.executable), tuple(Path(entry) for entry in sys.path if entry))
     raise EnvironmentFault(
         "this project has no environment with Olive yet",
-        hint="python -m venv .venv && .venv/bin/pip install -r setup/requirements.txt",
+        hint="scaffolder setup",
     )
 
 
-def _site_packages(python: Path) -> tuple[Path, ...]:
+def own_python(root: Path) -> Path | None:
+    """Return the interpreter in the project's own `.venv`, or None."""
+    # Of a virtual environment, of one on Windows, of a conda environment on Windows.
+    places = ("bin/python", "Scripts/python.exe", "python.exe")
+    return next((path for place in places if (path := root / OWN / place).is_file()), None)
+
+
+def _site_packages(python: Path, *, own: bool) -> tuple[Path, ...]:
     if Path(sys.executable) == python:
         return tuple(Path(entry) for entry in sys.path if entry)
     program = "import sysconfig; print(sysconfig.get_path('purelib')); print(sysconfig.get_path('platlib'))"
     result = process.capture([python, "-I", "-c", program])
     if result.returncode != 0:
-        raise EnvironmentFault(f"{python} does not run", hint=result.stderr.strip()[-300:])
+        hint = "scaffolder setup --recreate" if own else result.stderr.strip()[-300:]
+        raise EnvironmentFault(f"{python} does not run", hint=hint)
     return tuple(dict.fromkeys(Path(line) for line in result.stdout.splitlines()))

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaffolder.errors import ScaffolderError
 
@@ -41,7 +41,7 @@ def project_lock(folder: Path, *, purpose: str, wait: bool = False) -> Iterator[
     try:
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
-        raise Locked(_describe(holder), hint="wait for it with --wait, or stop that process") from None
+        raise Locked(_describe(folder), hint="wait for it with --wait, or stop that process") from None
     try:
         since = time.strftime("%H:%M:%S")
         holder.write_text(json.dumps({"pid": os.getpid(), "since": since, "purpose": purpose}), encoding="utf-8")
@@ -51,9 +51,17 @@ def project_lock(folder: Path, *, purpose: str, wait: bool = False) -> Iterator[
         lock.release()
 
 
-def _describe(holder: Path) -> str:
+def last_holder(folder: Path) -> dict[str, Any] | None:
+    """Return `pid`, `since` and `purpose` of who holds the lock in `folder`, or died with it; None without one."""
     try:
-        found = json.loads(holder.read_text(encoding="utf-8"))
-        return f"process {found['pid']} has been working in this project since {found['since']}: {found['purpose']}"
-    except (OSError, ValueError, KeyError):
+        found = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
+        return {key: found[key] for key in ("pid", "since", "purpose")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _describe(folder: Path) -> str:
+    found = last_holder(folder)
+    if found is None:
         return "another process is working in this project"
+    return f"process {found['pid']} has been working in this project since {found['since']}: {found['purpose']}"

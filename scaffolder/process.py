@@ -13,7 +13,7 @@ from scaffolder.errors import EnvironmentFault
 from scaffolder.settings import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
 WORKER = Path(__file__).parent / "worker"
@@ -41,6 +41,39 @@ def capture(
         raise EnvironmentFault(f"`{command[0]}` is not installed") from error
     except subprocess.TimeoutExpired as error:
         raise EnvironmentFault(f"`{command[0]}` did not answer within {timeout:.0f} s") from error
+
+
+def follow(command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd: Path | None = None) -> int:
+    """Run a command, hand on each line it prints as it comes, and return its exit code.
+
+    When this ends early, by Ctrl-C or an error in `on_line`, so does the command with everything it started.
+
+    Raises:
+        EnvironmentFault: The program does not exist or cannot be started.
+    """
+    try:
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=child_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError as error:
+        raise EnvironmentFault(f"cannot start `{command[0]}`: {error.strerror}") from error
+    with child:
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                on_line(line.rstrip())
+            return child.wait()
+        finally:
+            if child.poll() is None:
+                end_tree(child.pid)
 
 
 class Worker:

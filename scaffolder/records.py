@@ -1,4 +1,4 @@
-"""What is written beside a finished artefact, and what is read back from it."""
+"""What is written beside a finished artefact and in the folder of every run, and what is read back from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scaffolder import curves
 from scaffolder.content import Hashes, write_atomically
 from scaffolder.plan import Fingerprint
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from scaffolder.project import Project
 
 RECORD = "run.json"
+EVENTS = "events.jsonl"
+LOG = "run.log"
+PLOT = "loss.svg"
 SCHEMA = 1
 
 
@@ -93,3 +97,30 @@ def find_runs(project: Project) -> list[RunRecord]:
         if not path.parent.name.startswith(".") and (record := read_record(path.parent)) is not None
     ]
     return sorted(found, key=lambda record: record.started)
+
+
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """Return the events of a run's folder, of every attempt; a line that is only half there does not count."""
+    try:
+        lines = (folder / EVENTS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [event for line in lines if (event := read_event(line)) is not None]
+
+
+def read_event(line: str) -> dict[str, Any] | None:
+    """Return the event in a line, or None where it holds none."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
+
+
+def draw_loss(folder: Path, *, title: str) -> Path | None:
+    """Write the loss curve of a run's folder as SVG beside its events, where something was trained."""
+    curve = curves.of_events(read_events(folder))
+    if len(curve.training) < curves.FEWEST_POINTS:
+        return None
+    write_atomically(folder / PLOT, curves.svg(curve, title=title))
+    return folder / PLOT

@@ -72,7 +72,8 @@ def test_events_are_kept(finished_project):
     events = [json.loads(line) for line in path.read_text().splitlines()]
     names = [event["event"] for event in events]
     assert names.count("step") == 4
-    assert names[-2:] == ["verified", "end"]
+    assert names[0] == "begin"
+    assert names[-3:] == ["verified", "end", "ended"]
     assert all(event["loss"] > 0 for event in events if event["event"] == "metrics" and "loss" in event)
 
 

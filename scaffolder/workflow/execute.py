@@ -8,7 +8,7 @@ import importlib.metadata
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from scaffolder.errors import ConfigError
 from scaffolder.examples import check_examples
 from scaffolder.lock import project_lock
 from scaffolder.oliveconfig import describe
-from scaffolder.records import RunRecord, read_record
+from scaffolder.records import RunRecord, draw_loss, read_record
 from scaffolder.scores import Scores
 from scaffolder.workflow.supervise import Outcome, supervise
 
@@ -149,19 +149,36 @@ def _run(
         on_event({"event": "workflow", "name": workflow.name, "preset": workflow.preset, "reason": reason})
         shutil.rmtree(aside, ignore_errors=True)
         started, clock = datetime.datetime.now().astimezone(), time.monotonic()
-        outcome = supervise(
-            environment.python,
-            _job(project, workflow, aside, cache),
-            folder,
-            on_event,
-            command=f"run {workflow.name}",
-        )
+        try:
+            outcome = supervise(
+                environment.python,
+                _job(project, workflow, aside, cache),
+                folder,
+                on_event,
+                command=f"run {workflow.name}",
+                begin=_begin(workflow, wanted, reason),
+            )
+        finally:
+            draw_loss(folder, title=f"{workflow.name} ({workflow.preset})")
         finished = _record(project, workflow, wanted, folder.name, started, time.monotonic() - clock, outcome, hashes)
         finished.write(aside)
+        # Stays when a later run takes the artefact's place.
+        finished.write(folder)
     _publish(aside, workflow.output)
     _prune(cache.parent)
     _remember_losses(project, finished, environment, hashes)
     return RunResult(finished, workflow.output, True, reason)
+
+
+def _begin(workflow: Workflow, wanted: Fingerprint, reason: str) -> dict[str, Any]:
+    return {
+        "workflow": workflow.name,
+        "preset": workflow.preset,
+        "reason": reason,
+        "output": workflow.config["output_dir"],
+        "config": workflow.config,
+        "fingerprint": asdict(wanted),
+    }
 
 
 def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder.errors import Interrupted, RunFailed
+from scaffolder.errors import Interrupted, RunFailed, ScaffolderError
 from scaffolder.process import Worker
+from scaffolder.records import EVENTS, LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
-
-EVENTS = "events.jsonl"
-LOG = "run.log"
+    from typing import TextIO
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ def supervise(
     on_event: Callable[[dict[str, Any]], None],
     *,
     command: str,
+    begin: dict[str, Any],
 ) -> Outcome:
     """Run a job to its verified end.
 
@@ -48,6 +50,7 @@ def supervise(
         folder: The run's folder; takes `events.jsonl` and `run.log`.
         on_event: Gets every event.
         command: How the user would run this again, without the program's name.
+        begin: What this attempt is, for those who read its events: workflow, preset, configuration.
 
     Raises:
         RunFailed: The worker failed, died, or ended without a verified result.
@@ -62,23 +65,41 @@ def supervise(
         (folder / EVENTS).open("a", encoding="utf-8") as record,
         _stop_on_interrupt(worker) as interrupted,
     ):
+        _write(record, {"event": "begin", "time": round(time.time(), 3), "pid": os.getpid(), **begin})
         for event in worker.events():
-            record.write(json.dumps(event, ensure_ascii=False) + "\n")
-            record.flush()
+            _write(record, event)
             on_event(event)
             step = _note(event, outcome) or step
             if event["event"] == "failed":
                 failure = event
         code = worker.wait()
-    again = f"`scaffolder {command}` continues" + (f" from step {step}" if step else "")
-    if interrupted.is_set():
-        raise Interrupted("stopped", hint=again)
-    if failure is not None:
-        hints = [failure["hint"], f"the log: {log}"]
-        raise RunFailed(failure["message"], hint="\n      ".join(hint for hint in hints if hint))
-    if code != 0 or not outcome.verified:
-        raise RunFailed(_death(code), hint=f"the log: {log}\n      {again}")
+        again = f"`scaffolder {command}` continues" + (f" from step {step}" if step else "")
+        error: ScaffolderError | None = None
+        if interrupted.is_set():
+            error = Interrupted("stopped", hint=again)
+        elif failure is not None:
+            hints = [failure["hint"], f"the log: {log}"]
+            error = RunFailed(failure["message"], hint="\n      ".join(hint for hint in hints if hint))
+        elif code != 0 or not outcome.verified:
+            error = RunFailed(_death(code), hint=f"the log: {log}\n      {again}")
+        _write(record, _ending(error))
+    if error is not None:
+        raise error
     return outcome
+
+
+def _write(record: TextIO, event: dict[str, Any]) -> None:
+    record.write(json.dumps(event, ensure_ascii=False) + "\n")
+    record.flush()
+
+
+def _ending(error: ScaffolderError | None) -> dict[str, Any]:
+    end = {"event": "ended", "time": round(time.time(), 3)}
+    if error is None:
+        return {**end, "state": "verified"}
+    if isinstance(error, Interrupted):
+        return {**end, "state": "stopped"}
+    return {**end, "state": "failed", "message": error.message}
 
 
 def _note(event: dict[str, Any], outcome: Outcome) -> int:

@@ -15,7 +15,17 @@ HEAVY = (
 def registered_commands():
     from scaffolder.cli import app
 
-    return [command.name for command in app.registered_commands] + [group.name for group in app.registered_groups]
+    return [entry.name for entry in (*app.registered_commands, *app.registered_groups)]
+
+
+def sub_commands():
+    """Command names by the name of their group."""
+    from scaffolder.cli import app
+
+    return {
+        group.name: [command.name for command in group.typer_instance.registered_commands]
+        for group in app.registered_groups
+    }
 
 
 def test_help_loads_nothing_heavy():
@@ -37,6 +47,15 @@ def test_every_command_has_help(cli):
         result = cli(name, "--help")
         assert result.code == 0
         assert name in result.out
+
+
+def test_every_sub_command_has_help(cli):
+    assert sub_commands()
+    for group, names in sub_commands().items():
+        for name in names:
+            result = cli(group, name, "--help")
+            assert result.code == 0
+            assert f"{group} {name}" in result.out
 
 
 def test_no_argument_shows_help_and_is_a_usage_error(cli):
@@ -61,6 +80,9 @@ def test_readme_lists_exactly_the_registered_commands():
     table = readme.partition("## Commands")[2].partition("\n## ")[0]
     listed = [row.partition("`")[2].split()[0].strip("`") for row in table.splitlines() if row.startswith("| `")]
     assert listed == registered_commands()
+    for group, names in sub_commands().items():
+        [row] = [row for row in table.splitlines() if row.startswith((f"| `{group} ", f"| `{group}`"))]
+        assert [name for name in names if name not in row] == []
 
 
 def test_readme_module_map_is_the_package():

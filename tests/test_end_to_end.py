@@ -86,6 +86,22 @@ def test_nothing_changed_means_nothing_to_do(cli, trained):
     assert {path.name for path in changed} <= {"hashes.json"}
 
 
+def test_dry_run_says_what_would_run_and_changes_nothing(cli, trained):
+    before = record(trained / "fine-tuning" / "adapters" / "lora")
+    result = cli("run", "all", "--dry-run")
+    assert result.code == 0
+    assert [line.split(": ")[1] for line in result.out.splitlines()] == ["up to date", "up to date"]
+    path = trained / "datasets" / "train.jsonl"
+    path.write_text(path.read_text().replace("Pick", "Choice"))
+    tuning, export = json.loads(cli("run", "all", "-n", "--json").out)
+    assert tuning["would_run"]
+    assert tuning["reason"] == "datasets/train.jsonl changed"
+    assert tuning["config"]["passes"]["lora"]["training_args"]["max_steps"] == 4
+    assert export["would_run"]
+    assert export["reason"] == "fine-tuning would run before it"
+    assert record(trained / "fine-tuning" / "adapters" / "lora") == before
+
+
 def test_changed_data_gives_a_new_result(cli, trained):
     old = record(trained / "fine-tuning" / "adapters" / "lora")
     path = trained / "datasets" / "train.jsonl"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
+
+if TYPE_CHECKING:
+    from scaffolder.workflow import Planned
 
 
 def run(
@@ -20,6 +23,9 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Set a value over the configuration; repeatable."),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Run again from nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Say what would run and why; with --json its configuration too.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this project.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -28,18 +34,25 @@ def run(
     from scaffolder.cli.progress import show_progress
     from scaffolder.errors import UsageError
     from scaffolder.project import find_project
-    from scaffolder.workflow import run_workflows
+    from scaffolder.workflow import preview_workflows, run_workflows
 
     output = Output(json=json, quiet=quiet)
     if workflow == "all" and (preset or values):
         raise UsageError("--preset and --set go with one workflow, not with all")
     project = find_project()
+    overrides = key_values(values or [], "--set")
     with show_progress(output) as on_event:
+        if dry_run:
+            planned = preview_workflows(
+                project, workflow, preset=preset, overrides=overrides, restart=restart, on_event=on_event
+            )
+            output.data(planned, "\n".join(_line(entry) for entry in planned))
+            return
         results = run_workflows(
             project,
             workflow,
             preset=preset,
-            overrides=key_values(values or [], "--set"),
+            overrides=overrides,
             restart=restart,
             wait=wait,
             on_event=on_event,
@@ -63,3 +76,8 @@ def run(
 
 def _named(record: object, workflow: str) -> bool:
     return workflow == "all" or getattr(record, "workflow", None) == workflow
+
+
+def _line(planned: Planned) -> str:
+    state = "would run" if planned.would_run else "up to date"
+    return f"{planned.workflow} ({planned.preset}): {state}: {planned.reason}"

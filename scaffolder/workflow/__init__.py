@@ -2,5 +2,6 @@
 
 from scaffolder.records import RunRecord, find_runs
 from scaffolder.workflow.execute import RunResult, run_workflows
+from scaffolder.workflow.preview import Planned, preview_workflows
 
-__all__ = ["RunRecord", "RunResult", "find_runs", "run_workflows"]
+__all__ = ["Planned", "RunRecord", "RunResult", "find_runs", "preview_workflows", "run_workflows"]

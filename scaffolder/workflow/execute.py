@@ -74,6 +74,35 @@ def run_workflows(
     Raises:
         ScaffolderError: A workflow could not run, failed, or made something that does not work.
     """
+    workflows, environment = prepare(project, name, preset=preset, overrides=overrides, on_event=on_event)
+    state = project.root / plan.STATE_FOLDER
+    results = []
+    with project_lock(state, purpose=f"run {name}", wait=wait):
+        hashes = Hashes(state / "hashes.json")
+        for workflow in workflows:
+            again = restart and name in (workflow.name, "all")
+            try:
+                result = _run(project, workflow, environment, hashes, again, on_event)
+            finally:
+                hashes.save()
+            on_event({"event": "result", "workflow": workflow.name, "fresh": result.fresh, "reason": result.reason})
+            results.append(result)
+    return results
+
+
+def prepare(
+    project: Project,
+    name: str,
+    *,
+    preset: str | None,
+    overrides: dict[str, Any] | None,
+    on_event: EventSink,
+) -> tuple[list[Workflow], Environment]:
+    """Resolve and check a workflow, or all, with what they need, before any of them starts.
+
+    Raises:
+        ScaffolderError: A configuration, a file, the model or the environment is not fit to run.
+    """
     workflows = [
         plan.resolve(
             project,
@@ -89,19 +118,7 @@ def run_workflows(
     environment = find_environment(project.root)
     for workflow in workflows:
         _check_support(project, workflow, environment)
-    state = project.root / plan.STATE_FOLDER
-    results = []
-    with project_lock(state, purpose=f"run {name}", wait=wait):
-        hashes = Hashes(state / "hashes.json")
-        for workflow in workflows:
-            again = restart and name in (workflow.name, "all")
-            try:
-                result = _run(project, workflow, environment, hashes, again, on_event)
-            finally:
-                hashes.save()
-            on_event({"event": "result", "workflow": workflow.name, "fresh": result.fresh, "reason": result.reason})
-            results.append(result)
-    return results
+    return workflows, environment
 
 
 def _order(project: Project, name: str) -> list[str]:
@@ -133,7 +150,7 @@ def _run(
     _check_support(project, workflow, environment)
     wanted = plan.fingerprint(project, workflow, environment, hashes)
     published = read_record(workflow.output)
-    reason = _why_run(workflow, wanted, published, hashes) if not restart else "restarted"
+    reason = why_run(workflow, wanted, published, hashes) if not restart else "restarted"
     if reason is None:
         assert published is not None
         return RunResult(published, workflow.output, False, f"nothing changed since {published.started[:19]}")
@@ -220,7 +237,8 @@ def _how_to_get(project: Project, model: str) -> str:
     return f"scaffolder download {model.removeprefix('model-cache/')}"
 
 
-def _why_run(workflow: Workflow, wanted: Fingerprint, published: RunRecord | None, hashes: Hashes) -> str | None:
+def why_run(workflow: Workflow, wanted: Fingerprint, published: RunRecord | None, hashes: Hashes) -> str | None:
+    """Return why the workflow has to run, or None where what is published still holds."""
     if published is None:
         return "no verified result yet"
     if published.fingerprint.key != wanted.key:

@@ -1,0 +1,77 @@
+"""What a run would do, without doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scaffolder import plan
+from scaffolder.content import Hashes
+from scaffolder.records import read_record
+from scaffolder.workflow.execute import EventSink, prepare, why_run
+
+if TYPE_CHECKING:
+    from scaffolder.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A workflow, and what a run would do with it.
+
+    Attributes:
+        workflow: Its name.
+        preset: The configuration it would run with.
+        output: Where the result is or would be published, relative to the project.
+        would_run: Whether there is anything to do.
+        reason: Why, or since when there is not.
+        config: The configuration with every value set over it.
+    """
+
+    workflow: str
+    preset: str
+    output: str
+    would_run: bool
+    reason: str
+    config: dict[str, Any]
+
+
+def preview_workflows(
+    project: Project,
+    name: str,
+    *,
+    preset: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    restart: bool = False,
+    on_event: EventSink,
+) -> list[Planned]:
+    """Say of each workflow whether it would run and why; the arguments are those of `run_workflows`.
+
+    Raises:
+        ScaffolderError: Whatever would keep the run from starting.
+    """
+    workflows, environment = prepare(project, name, preset=preset, overrides=overrides, on_event=on_event)
+    hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json")
+    planned: list[Planned] = []
+    for workflow in workflows:
+        published = read_record(workflow.output)
+        wanted = plan.fingerprint(project, workflow, environment, hashes)
+        reason = why_run(workflow, wanted, published, hashes)
+        before = [earlier.workflow for earlier in planned if earlier.would_run]
+        needed = [need for need in plan.section(project, workflow.name).needs if need in before]
+        if restart and name in (workflow.name, "all"):
+            reason = "restarted"
+        elif reason is None and needed:
+            reason = f"{', '.join(needed)} would run before it"
+        since = f"nothing changed since {published.started[:19]}" if published else ""
+        planned.append(
+            Planned(
+                workflow.name,
+                workflow.preset,
+                project.relative(workflow.output),
+                reason is not None,
+                reason or since,
+                workflow.config,
+            )
+        )
+    hashes.save()
+    return planned

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from scaffolder import presets, process
 from scaffolder.environment import Environment, find_environment
 from scaffolder.errors import EnvironmentFault
+from scaffolder.records import find_runs, other_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +130,7 @@ def _project(project: Project) -> Iterator[Check]:
     stack = "cuda" if environment.version("onnxruntime-genai-cuda") else "cpu"
     yield from _packages(environment, presets.lock(stack))
     yield _model(project)
+    yield from _templates(project)
 
 
 def _packages(environment: Environment, lock: dict[str, str]) -> Iterator[Check]:
@@ -147,6 +149,14 @@ def _packages(environment: Environment, lock: dict[str, str]) -> Iterator[Check]
         else:
             yield Check(name, "warning", f"{found}, tested with {wanted}", f"{install} {name}=={wanted}")
     yield Check("other packages", "ok", f"{len(others)} as locked")
+
+
+def _templates(project: Project) -> Iterator[Check]:
+    for record in find_runs(project):
+        adapter = other_template(project, record)
+        if adapter is not None:
+            found = f"{record.output} has another than {adapter} was trained with"
+            yield Check("chat template", "warning", found, f"scaffolder run {record.workflow} --preset {record.preset}")
 
 
 def _model(project: Project) -> Check:

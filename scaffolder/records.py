@@ -87,6 +87,20 @@ def read_record(folder: Path) -> RunRecord | None:
         return None
 
 
+def other_template(project: Project, record: RunRecord) -> str | None:
+    """Return the adapter that was trained with another chat template than `record` carries, or None.
+
+    A model that is asked in other words than it was taught in answers worse, and nothing else says so.
+    """
+    adapter = record.config.get("input_model", {}).get("adapter_path")
+    if not isinstance(adapter, str):
+        return None
+    trained = read_record((project.root / adapter).parent)
+    if trained is None or trained.metrics.get("template") == record.metrics.get("template"):
+        return None
+    return adapter
+
+
 def find_runs(project: Project) -> list[RunRecord]:
     """Return the records of everything published in the project, oldest first."""
     folders = {project.root / workflow.config.rsplit("/", 1)[0] for workflow in project.manifest.workflows.values()}

@@ -102,6 +102,22 @@ def test_dry_run_says_what_would_run_and_changes_nothing(cli, trained):
     assert record(trained / "fine-tuning" / "adapters" / "lora") == before
 
 
+def test_doctor_warns_of_another_chat_template(cli, trained):
+    assert "chat template" not in cli("doctor").out
+    path = trained / "fine-tuning" / "adapters" / "lora" / "run.json"
+    text = record(path.parent)
+    text["metrics"]["template"] = "0" * 64
+    path.write_text(json.dumps(text))
+    result = cli("doctor", "--json")
+    assert result.code == 0
+    [check] = [check for check in json.loads(result.out) if check["name"] == "chat template"]
+    assert check["status"] == "warning"
+    assert check["fix"] == "scaffolder run gen-model --preset onnx-int8"
+    again = cli("run", "gen-model", "--restart")
+    assert again.code == 0
+    assert "another chat template" in again.err
+
+
 def test_changed_data_gives_a_new_result(cli, trained):
     old = record(trained / "fine-tuning" / "adapters" / "lora")
     path = trained / "datasets" / "train.jsonl"

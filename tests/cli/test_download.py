@@ -99,6 +99,14 @@ def test_name_that_is_no_model(project, hub):
     assert "did you mean HuggingFaceTB/SmolLM2-135M-Instruct" in result.stderr
 
 
+def test_path_is_no_model(cli, project):
+    for name in ("../elsewhere", "../../etc/passwd", "/etc", "a/..", "a/b/c"):
+        result = cli("download", name)
+        assert result.code == 2
+        assert f"unknown model `{name}`" in result.err
+    assert [path.name for path in (project / "model-cache").iterdir()] == ["README.md"]
+
+
 def test_dropped_connection_is_resumed(project, hub):
     hub.drops = 1
     result = download(project, hub, REPO)

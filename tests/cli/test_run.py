@@ -101,6 +101,7 @@ def test_misspelt_key_is_named_with_its_place(cli, with_model):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("passes.lora.training_args.max_steps=-5", "`passes.lora.training_args.max_steps`: must be at least -1"),
         ("passes.lroa.r=4", "did you mean `lora`"),
         ("passes.lora.r=many", "passes.lora.r"),
         ("passes.lora.training_args.lerning_rate=1", "unknown key `lerning_rate`"),
@@ -110,7 +111,7 @@ def test_misspelt_key_is_named_with_its_place(cli, with_model):
 def test_wrong_setting_is_refused(cli, with_model, setting, message):
     result = cli("run", "fine-tuning", "--set", setting)
     assert result.code == 2
-    assert message.rpartition(".")[2] in result.err
+    assert message in result.err
     assert nothing_was_started(with_model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ import pytest
 from scaffolder.cli import main
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+def pytest_configure():
+    # Started in the background of a shell, this process ignores Ctrl-C, and so would every child it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -51,8 +51,10 @@ def test_manifest_names_files_that_exist(rendered):
 
 
 def test_python_files_compile(rendered):
-    for path in rendered.rglob("*.py"):
-        compile(path.read_text(), path.name, "exec")
+    programs = list(rendered.rglob("*.py"))
+    assert {"app.py", "chat_data.py"} <= {path.name for path in programs}
+    for path in programs:
+        assert compile(path.read_text(), path.name, "exec")
 
 
 def test_requirements_are_the_stack_lock(rendered):

@@ -9,7 +9,7 @@ import pytest
 from scaffolder import plan
 from scaffolder.cli.options import key_values
 from scaffolder.cli.output import Output, size_text, time_text
-from scaffolder.cli.progress import _Lines
+from scaffolder.cli.progress import Lines
 from scaffolder.content import Hashes, digest
 from scaffolder.errors import ConfigError, UsageError
 from scaffolder.examples import check_examples
@@ -182,7 +182,7 @@ def test_at_most_ten_problems_are_shown(tmp_path):
 
 
 def test_lines_of_a_run_read_as_sentences(capsys):
-    lines = _Lines(Output())
+    lines = Lines(Output())
     step = {
         "event": "step",
         "step": 4,

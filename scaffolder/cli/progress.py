@@ -25,7 +25,7 @@ _STAGES = {
 def show_progress(output: Output) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Give a sink for the events of `run_workflows`."""
     if not output.live:
-        yield _Lines(output)
+        yield Lines(output)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -38,7 +38,7 @@ def show_progress(output: Output) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield _Live(output, progress)
 
 
-class _Lines:
+class Lines:
     """Plain lines: stages as they end, training every few seconds."""
 
     def __init__(self, output: Output) -> None:
@@ -47,6 +47,7 @@ class _Lines:
         self.last = 0.0
 
     def __call__(self, event: dict[str, Any]) -> None:
+        """Print the line for an event, if it is worth one."""
         line = self.describe(event)
         if line is not None:
             self.output.say(line)
@@ -75,7 +76,7 @@ class _Lines:
         return None
 
 
-class _Live(_Lines):
+class _Live(Lines):
     """A bar for the stage at hand, above it the lines of what is done."""
 
     def __init__(self, output: Output, progress: Progress) -> None:

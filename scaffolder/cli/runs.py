@@ -79,7 +79,7 @@ def tail(
     import json as encoder
 
     from scaffolder import history
-    from scaffolder.cli.progress import _Lines
+    from scaffolder.cli.progress import Lines
     from scaffolder.errors import RunFailed
     from scaffolder.project import find_project
 
@@ -87,7 +87,7 @@ def tail(
     project = find_project()
     current: Run | None = history.find_run(project, run)
     while current is not None:
-        lines = _Lines(output)
+        lines = Lines(output)
         for event in history.follow(project, current):
             line = encoder.dumps(event, ensure_ascii=False) if json else _line(lines, event)
             if line is not None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scaffolder import plan
 from scaffolder.content import Hashes
 from scaffolder.records import read_record
-from scaffolder.workflow.execute import EventSink, prepare, why_run
+from scaffolder.workflow.execute import why_run
+from scaffolder.workflow.ready import EventSink, prepare
 
 if TYPE_CHECKING:
     from scaffolder.project import Project

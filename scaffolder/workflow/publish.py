@@ -1,0 +1,84 @@
+"""From a verified output aside to the artefact under its name, with its record."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaffolder.artefacts import find_artefact
+from scaffolder.content import Hashes
+from scaffolder.environment import Environment
+from scaffolder.records import RunRecord
+from scaffolder.scores import Scores
+from scaffolder.workflow.supervise import Outcome
+
+if TYPE_CHECKING:
+    from scaffolder.plan import Fingerprint, Workflow
+    from scaffolder.project import Project
+
+_CACHES_KEPT = 3
+
+
+def record(
+    project: Project,
+    workflow: Workflow,
+    wanted: Fingerprint,
+    run_id: str,
+    started: datetime.datetime,
+    seconds: float,
+    outcome: Outcome,
+    hashes: Hashes,
+) -> RunRecord:
+    aside = workflow.runs_folder / run_id / "output"
+    files = {
+        path.relative_to(aside).as_posix(): [path.stat().st_size, hashes.file(path)]
+        for path in sorted(aside.rglob("*"))
+        if path.is_file()
+    }
+    return RunRecord(
+        id=run_id,
+        workflow=workflow.name,
+        preset=workflow.preset,
+        output=project.relative(workflow.output),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(seconds, 2),
+        fingerprint=wanted,
+        config=workflow.config,
+        metrics=outcome.metrics,
+        training=outcome.training,
+        size=outcome.size,
+        peak_memory=outcome.peak_memory,
+        files=files,
+        command_version=importlib.metadata.version("olive-scaffolder"),
+    )
+
+
+def publish(aside: Path, output: Path) -> None:
+    """Make the finished folder visible under its name; the one before stays beside it, hidden."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists():
+        previous = output.with_name(f".{output.name}.previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        output.rename(previous)
+    aside.rename(output)
+
+
+def prune(caches: Path) -> None:
+    """Delete all but the newest of Olive's caches: each holds whole models."""
+    folders = sorted((path for path in caches.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for folder in folders[:-_CACHES_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remember_losses(project: Project, record: RunRecord, environment: Environment, hashes: Hashes) -> None:
+    """Spare `evaluate` what the verification measured."""
+    artefact = find_artefact(project, record.output) if "after" in record.metrics else None
+    if artefact is None:
+        return
+    scores = Scores(project, environment, hashes)
+    scores.remember(artefact, record.metrics["after"])
+    if "before" in record.metrics:
+        scores.remember(find_artefact(project, "base"), record.metrics["before"])

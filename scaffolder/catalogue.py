@@ -98,6 +98,7 @@ class HardwareEntry(_Strict):
     dtype: Literal["float32", "bfloat16", "float16"]
     batch: int = Field(gt=0)
     sequence: int = Field(gt=0)
+    packing: Literal["none", "pack"]
     checkpointing: bool
     fused_kernels: bool
     qlora: bool

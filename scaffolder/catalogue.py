@@ -124,6 +124,16 @@ class QuantiserEntry(_Strict):
     because: str
 
 
+class PromptEntry(_Strict):
+    """A way to write a conversation; texts with {system}, {prompt} and {response}."""
+
+    title: str
+    system: str = Field(pattern=r"\{system\}")
+    turn: str = Field(pattern=r"(?s)\{prompt\}.*\{response\}$")
+    between: str
+    bos: bool
+
+
 def models() -> dict[str, ModelEntry]:
     """Return the models by name, the last part of their hub id."""
     return _read("models", "catalog_models", ModelEntry)
@@ -147,6 +157,11 @@ def exports() -> dict[str, ExportKind]:
 def quantisers() -> dict[str, QuantiserEntry]:
     """Return the ways to quantise by name."""
     return _read("exports", "catalog_quantisers", QuantiserEntry)
+
+
+def prompts() -> dict[str, PromptEntry]:
+    """Return the formats of a conversation by name."""
+    return _read("prompts", "catalog_prompts", PromptEntry)
 
 
 def model_for(hub_id: str, architecture: str | None = None) -> ModelEntry | None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-Method = Literal["lora", "qlora", "dora", "loha", "lokr", "quantise-then-lora"]
+Method = Literal["lora", "qlora", "dora", "loha", "lokr", "quantise-then-lora", "none"]
 Target = Literal["cpu", "cuda", "dml", "webgpu"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 _Entry = TypeVar("_Entry", bound=BaseModel)
@@ -76,10 +76,10 @@ class ModelEntry(_Strict):
 
 
 class MethodEntry(_Strict):
-    """A way to fine-tune."""
+    """A way to fine-tune; `pass_` is None where nothing is trained."""
 
     title: str
-    pass_: str = Field(alias="pass")
+    pass_: str | None = Field(alias="pass")
     packages: list[str]
     memory: Literal["lora", "qlora"]
     rank: int = Field(gt=0)

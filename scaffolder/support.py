@@ -88,7 +88,7 @@ def _missing_packages(
 ) -> Iterator[tuple[str, str]]:
     for settings in passes:
         for method in catalogue.methods().values():
-            if method.pass_.lower() != _kind(settings):
+            if method.pass_ is None or method.pass_.lower() != _kind(settings):
                 continue
             for package in method.packages:
                 if installed(package) is None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder import plan
 from scaffolder.content import Hashes, digest
-from scaffolder.environment import Environment
 from scaffolder.lock import project_lock
 from scaffolder.records import RunRecord, draw_loss, other_template, read_record
 from scaffolder.workflow.job import make_job
@@ -20,6 +19,7 @@ from scaffolder.workflow.ready import EventSink, check_adapter, check_support, p
 from scaffolder.workflow.supervise import supervise
 
 if TYPE_CHECKING:
+    from scaffolder.environment import Environment
     from scaffolder.plan import Fingerprint, Workflow
     from scaffolder.project import Project
 

@@ -17,6 +17,7 @@ _ADAPTER_PASSES = {"lora", "qlora", "dora", "loftq", "loha", "lokr"}
 
 
 def make_job(project: Project, workflow: Workflow, aside: Path, cache: Path) -> dict[str, Any]:
+    """Return what the worker needs to run a workflow into `aside`; `cache` takes Olive's cache and checkpoints."""
     manifest = project.manifest
     evaluation = manifest.dataset.reader(manifest.dataset.eval)
     return {

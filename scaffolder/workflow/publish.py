@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaffolder.artefacts import find_artefact
-from scaffolder.content import Hashes
-from scaffolder.environment import Environment
 from scaffolder.records import RunRecord
 from scaffolder.scores import Scores
-from scaffolder.workflow.supervise import Outcome
 
 if TYPE_CHECKING:
+    import datetime
+    from pathlib import Path
+
+    from scaffolder.content import Hashes
+    from scaffolder.environment import Environment
     from scaffolder.plan import Fingerprint, Workflow
     from scaffolder.project import Project
+    from scaffolder.workflow.supervise import Outcome
 
 _CACHES_KEPT = 3
 
@@ -32,6 +33,7 @@ def record(
     outcome: Outcome,
     hashes: Hashes,
 ) -> RunRecord:
+    """Return the lineage of a verified output, with the hash of every file in it."""
     aside = workflow.runs_folder / run_id / "output"
     files = {
         path.relative_to(aside).as_posix(): [path.stat().st_size, hashes.file(path)]

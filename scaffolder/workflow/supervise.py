@@ -59,7 +59,7 @@ def supervise(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LOG
     outcome, failure, step = Outcome(), None, 0
-    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets")}
+    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets"), **_trackers(folder)}
     with (
         Worker(python, job, log, environment) as worker,
         (folder / EVENTS).open("a", encoding="utf-8") as record,
@@ -86,6 +86,12 @@ def supervise(
     if error is not None:
         raise error
     return outcome
+
+
+def _trackers(folder: Path) -> dict[str, str]:
+    """Return where `report_to` writes, unless the user's own environment says it: beside the run's other records."""
+    places = {"TENSORBOARD_LOGGING_DIR": folder / "tensorboard", "WANDB_DIR": folder}
+    return {name: str(place) for name, place in places.items() if name not in os.environ}
 
 
 def _write(record: TextIO, event: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ def test_fewer_rows_come_first_and_keep_the_global_batch(tmp_path):
         "--set passes.lora.training_args.gradient_accumulation_steps=8"
     )
     assert memory <= 4_000_000_000
-    settings, _ = smaller(config(batch=1, length=2048), tmp_path, SMOLLM2, available=4_000_000_000)
+    settings, _ = smaller(config(batch=1, length=2048), tmp_path, SMOLLM2, available=5_000_000_000)
     assert settings == "--set passes.lora.training_args.gradient_checkpointing=true"
     settings, _ = smaller(config(batch=1, length=4096), tmp_path, SMOLLM2, available=2_000_000_000)
     assert "data_configs.train.pre_process_data_config.max_seq_len=" in settings

@@ -164,6 +164,11 @@ def prompts() -> dict[str, PromptEntry]:
     return _read("prompts", "catalog_prompts", PromptEntry)
 
 
+def cards() -> dict[str, float]:
+    """Return what GPUs compute in dense bfloat16 by a part of their names, in TFLOP/s."""
+    return TypeAdapter(dict[str, float]).validate_python(_questions("cards"))
+
+
 def model_for(hub_id: str, architecture: str | None = None) -> ModelEntry | None:
     """Return the entry of a hub id, else the first of the same architecture, else None."""
     entries = list(models().values())

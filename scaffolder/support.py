@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 REPAIR = "genai_fixes.py"
 # Passes of Olive that the locked stack cannot run, with the quantiser that their place in the catalogue names.
 _DEAD_PASSES = {"autoawqquantizer": "awq", "gptqquantizer": "gptq", "gptqmodel": "gptq"}
+# Where training may report to (`report_to`), and a distribution that makes it possible.
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
 _CARD_PRECISIONS = {"fp16", "bf16"}
 
 
@@ -61,6 +68,7 @@ def obstacles(
     source = config.get("input_model", {})
     found = list(_dead_passes(passes))
     found += _missing_packages(passes, installed)
+    found += _missing_trackers(passes, installed)
     builders = [settings for settings in passes if _kind(settings) == "modelbuilder"]
     if builders:
         found += _builder(config, root, hub_id, builders)
@@ -96,6 +104,20 @@ def _missing_packages(
                         f"{method.pass_} needs {package}, which this project's environment lacks",
                         (f"install {package}, or use another method: --preset lora"),
                     )
+
+
+def _missing_trackers(
+    passes: list[dict[str, Any]], installed: Callable[[str], str | None]
+) -> Iterator[tuple[str, str]]:
+    for settings in passes:
+        wanted = (settings.get("training_args") or {}).get("report_to") or []
+        for tracker in [wanted] if isinstance(wanted, str) else wanted:
+            distributions = _TRACKERS.get(tracker, ())
+            if distributions and not any(installed(name) for name in distributions):
+                yield (
+                    f"`report_to` names {tracker}, which this project's environment lacks",
+                    f"install {distributions[0]} there, or set report_to to none",
+                )
 
 
 def _builder(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 import shutil
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scaffolder.artefacts import find_artefact
-from scaffolder.content import Hashes
-from scaffolder.environment import Environment
 from scaffolder.records import RunRecord
 from scaffolder.scores import Scores
-from scaffolder.workflow.supervise import Outcome
 
 if TYPE_CHECKING:
+    import datetime
+    from pathlib import Path
+
+    from scaffolder.content import Hashes
+    from scaffolder.environment import Environment
     from scaffolder.plan import Fingerprint, Workflow
     from scaffolder.project import Project
+    from scaffolder.workflow.room import Forecast
+    from scaffolder.workflow.supervise import Outcome
 
 _CACHES_KEPT = 3
 
@@ -30,8 +33,10 @@ def record(
     started: datetime.datetime,
     seconds: float,
     outcome: Outcome,
+    forecast: Forecast | None,
     hashes: Hashes,
 ) -> RunRecord:
+    """Return the lineage of a verified output, with the hash of every file in it."""
     aside = workflow.runs_folder / run_id / "output"
     files = {
         path.relative_to(aside).as_posix(): [path.stat().st_size, hashes.file(path)]
@@ -51,6 +56,7 @@ def record(
         training=outcome.training,
         size=outcome.size,
         peak_memory=outcome.peak_memory,
+        estimate=asdict(forecast) if forecast else None,
         files=files,
         command_version=importlib.metadata.version("olive-scaffolder"),
     )

@@ -59,7 +59,7 @@ def supervise(
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LOG
     outcome, failure, step = Outcome(), None, 0
-    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets")}
+    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets"), **_trackers(folder)}
     with (
         Worker(python, job, log, environment) as worker,
         (folder / EVENTS).open("a", encoding="utf-8") as record,
@@ -88,6 +88,12 @@ def supervise(
     return outcome
 
 
+def _trackers(folder: Path) -> dict[str, str]:
+    """Return where `report_to` writes, unless the user's own environment says it: beside the run's other records."""
+    places = {"TENSORBOARD_LOGGING_DIR": folder / "tensorboard", "WANDB_DIR": folder}
+    return {name: str(place) for name, place in places.items() if name not in os.environ}
+
+
 def _write(record: TextIO, event: dict[str, Any]) -> None:
     record.write(json.dumps(event, ensure_ascii=False) + "\n")
     record.flush()
@@ -112,6 +118,9 @@ def _note(event: dict[str, Any], outcome: Outcome) -> int:
             outcome.verified = True
         case "step":
             outcome.training |= {key: event[key] for key in ("steps", "tokens", "tokens_per_second")}
+            outcome.training["peak_memory"] = event["gpu_memory"] or event["memory"]
+        case "trained":
+            outcome.training["seconds"] = event["seconds"]
         case "metrics":
             if "loss" in event:
                 outcome.training["last_loss"] = event["loss"]

@@ -240,25 +240,21 @@ def make_model(entry: Any, folder: Path) -> None:
     make_tiny_model(entry.export.tiny, folder)
     for path in folder.glob("*.safetensors"):
         path.unlink()
-    shape = entry.shape
-    config = AutoConfig.from_pretrained(folder)
-    config.update(
-        {
-            "num_hidden_layers": shape.layers,
-            "hidden_size": shape.hidden,
-            "intermediate_size": shape.intermediate,
-            "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.kv_heads,
-            "head_dim": shape.head_dim,
-            "vocab_size": shape.vocab,
-            "tie_word_embeddings": shape.tied,
-            "max_position_embeddings": 4096,
-            "sliding_window": None,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-        }
+    shape, tiny = entry.shape, AutoConfig.from_pretrained(folder)
+    config = type(tiny)(
+        num_hidden_layers=shape.layers,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        vocab_size=shape.vocab,
+        tie_word_embeddings=shape.tied,
+        max_position_embeddings=4096,
+        bos_token_id=tiny.bos_token_id,
+        eos_token_id=tiny.eos_token_id,
+        pad_token_id=tiny.pad_token_id,
     )
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[0]] * shape.layers
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda"):

@@ -22,7 +22,10 @@ def validate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check Olive configurations strictly: keys, types, ranges, files and references, all at once."""
+    """Check Olive configurations strictly: keys, types, ranges, files and references, all at once.
+
+    What workflows run is also held against memory and, once the project has an environment, its packages.
+    """
     from scaffolder import validation
     from scaffolder.oliveconfig import describe
     from scaffolder.project import find_project

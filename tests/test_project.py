@@ -29,3 +29,9 @@ def test_several_columns_want_several_texts(text):
     with pytest.raises(UsageError, match="several columns") as error:
         dataset("{text} in {language}").question(text)
     assert error.value.hint == '\'{"language": "…", "text": "…"}\''
+
+
+@pytest.mark.parametrize("template", [None, "Translate: {prompt}", "{text} in {language}"])
+def test_sample_question_fits_every_template(template):
+    asked = dataset(template).question(dataset(template).sample_question("cat"))
+    assert asked == (template or "{prompt}").format(prompt="cat", text="cat", language="cat")

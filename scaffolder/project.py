@@ -47,17 +47,25 @@ class DatasetSection(_Section):
         """Return what the worker needs to read `path` as conversations."""
         return {"path": path, **self.model_dump(exclude={"train", "eval", "prompt_template"}, exclude_none=True)}
 
+    def sample_question(self, text: str) -> str:
+        """Return what `question` takes, with `text` for each column of `text_template`."""
+        columns = self._columns()
+        return text if len(columns) < 2 else json.dumps(dict.fromkeys(sorted(columns), text))
+
     def question(self, text: str) -> str:
         """Return a user's turn as training wrote it: `text_template` around the text, where it has one column.
 
         Raises:
             UsageError: The template has several columns, and the text is no JSON object that holds them.
         """
-        columns = set(re.findall(r"\{(\w+)\}", self.text_template or ""))
+        columns = self._columns()
         if not self.text_template or not columns:
             return text
         row = dict.fromkeys(columns, text) if len(columns) == 1 else _row(text, columns)
         return re.sub(r"\{(\w+)\}", lambda found: str(row[found[1]]), self.text_template)
+
+    def _columns(self) -> set[str]:
+        return set(re.findall(r"\{(\w+)\}", self.text_template or ""))
 
 
 def _row(text: str, columns: set[str]) -> dict[str, Any]:

@@ -48,6 +48,15 @@ def quiet_machine(monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_run_ignores_a_key(tmp_path_factory):
+    """Olive and its trainer drop a key that they do not know with a line of their log: no run here may have one."""
+    yield
+    logs = tmp_path_factory.getbasetemp().glob("**/runs/*/run.log")
+    lines = [f"{log}: {line}" for log in logs for line in log.read_text(errors="replace").splitlines()]
+    assert [line for line in lines if "Ignoring" in line] == []
+
+
 @dataclass(frozen=True)
 class Result:
     code: int

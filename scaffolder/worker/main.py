@@ -9,6 +9,7 @@ from typing import Any
 
 from .channel import Channel, StopRequested
 from .explain import explain
+from .measure import memory_figures
 
 
 def main() -> int:
@@ -23,8 +24,9 @@ def main() -> int:
         return 130
     except Exception as error:
         traceback.print_exc()
-        message, hint = explain(error)
-        channel.emit("failed", type=type(error).__name__, message=message, hint=hint)
+        told = explain(error, job)
+        message = told.message if told.kind != "memory" else f"{told.message}: {memory_figures(error)}"
+        channel.emit("failed", type=type(error).__name__, message=message, hint=told.hint, kind=told.kind)
         return 1
     channel.emit("end")
     sys.stdout.flush()

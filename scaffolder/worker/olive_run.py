@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import progress, verify
 from .explain import TaskError
 from .measure import folder_size, peak_gpu_memory, peak_memory
+from .remedies import NO_CUDA
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -43,6 +44,8 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
     _drop_unfinished(cache)
     channel.emit("stage", name="olive", state="start")
     import transformers
+
+    _check_device(config)
     from olive.workflows import run as run_olive
 
     progress.install(channel)
@@ -70,6 +73,19 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
         peak_memory=peak_memory(),
         peak_gpu_memory=peak_gpu_memory(),
     )
+
+
+def _check_device(config: dict[str, Any]) -> None:
+    """Refuse a configuration for cards where there is none: Olive would train on the processor without a word."""
+    import torch
+
+    roles = [config.get(role) for role in ("host", "target")]
+    systems = [role if isinstance(role, dict) else config.get("systems", {}).get(role, {}) for role in roles]
+    accelerators = [accelerator for system in systems for accelerator in system.get("accelerators") or []]
+    if "CUDAExecutionProvider" not in json.dumps(accelerators) or torch.cuda.is_available():
+        return
+    why = "sees none" if torch.version.cuda else f"({torch.__version__}) is built for processors alone"
+    raise TaskError(f"the configuration asks for a GPU, and PyTorch {why}", NO_CUDA, kind="environment")
 
 
 def _report_passes(channel: Channel) -> list[BaseException]:

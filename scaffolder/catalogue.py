@@ -148,6 +148,11 @@ def quantisers() -> dict[str, QuantiserEntry]:
     return _read("exports", "catalog_quantisers", QuantiserEntry)
 
 
+def cards() -> dict[str, float]:
+    """Return what GPUs compute in dense bfloat16 by a part of their names, in TFLOP/s."""
+    return TypeAdapter(dict[str, float]).validate_python(_questions("cards"))
+
+
 def model_for(hub_id: str, architecture: str | None = None) -> ModelEntry | None:
     """Return the entry of a hub id, else the first of the same architecture, else None."""
     entries = list(models().values())

@@ -41,6 +41,7 @@ class RunRecord:
         peak_memory: Bytes.
         files: Size and SHA-256 by path inside the artefact.
         command_version: Release of scaffolder.
+        estimate: What the training was expected to take, see `workflow.room.Forecast`.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RunRecord:
     peak_memory: int
     files: dict[str, list[Any]]
     command_version: str
+    estimate: dict[str, Any] | None = None
     schema: int = field(default=SCHEMA)
 
     def write(self, folder: Path) -> None:

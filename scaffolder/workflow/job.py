@@ -12,12 +12,23 @@ if TYPE_CHECKING:
 
     from scaffolder.plan import Workflow
     from scaffolder.project import Project
+    from scaffolder.workflow.room import Forecast
 
 _ADAPTER_PASSES = {"lora", "qlora", "dora", "loftq", "loha", "lokr"}
 
 
-def make_job(project: Project, workflow: Workflow, aside: Path, cache: Path) -> dict[str, Any]:
-    """Return what the worker needs to run a workflow into `aside`; `cache` takes Olive's cache and checkpoints."""
+def make_job(
+    project: Project, workflow: Workflow, aside: Path, cache: Path, forecast: Forecast | None
+) -> dict[str, Any]:
+    """Return what the worker needs to run a workflow into `aside`.
+
+    Args:
+        project: The project.
+        workflow: Resolved.
+        aside: Folder of the output, not there yet.
+        cache: Takes Olive's cache and the checkpoints.
+        forecast: What its training is estimated to take, told when memory runs out.
+    """
     manifest = project.manifest
     evaluation = manifest.dataset.reader(manifest.dataset.eval)
     return {
@@ -26,6 +37,7 @@ def make_job(project: Project, workflow: Workflow, aside: Path, cache: Path) -> 
         "config": _with_checkpoints(workflow.config, cache),
         "output": str(aside),
         "cache": str(cache),
+        "estimate": {"memory": forecast.memory, "available": forecast.available} if forecast else None,
         "seed": _seed(workflow.config),
         "base": {"path": str(project.model_folder), "id": manifest.model.id},
         "evaluation": evaluation if (project.root / manifest.dataset.eval).is_file() else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from scaffolder.artefacts import find_artefact
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from scaffolder.environment import Environment
     from scaffolder.plan import Fingerprint, Workflow
     from scaffolder.project import Project
+    from scaffolder.workflow.room import Forecast
     from scaffolder.workflow.supervise import Outcome
 
 _CACHES_KEPT = 3
@@ -31,6 +33,7 @@ def record(
     started: datetime.datetime,
     seconds: float,
     outcome: Outcome,
+    forecast: Forecast | None,
     hashes: Hashes,
 ) -> RunRecord:
     """Return the lineage of a verified output, with the hash of every file in it."""
@@ -53,6 +56,7 @@ def record(
         training=outcome.training,
         size=outcome.size,
         peak_memory=outcome.peak_memory,
+        estimate=asdict(forecast) if forecast else None,
         files=files,
         command_version=importlib.metadata.version("olive-scaffolder"),
     )

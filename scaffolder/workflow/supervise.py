@@ -112,6 +112,9 @@ def _note(event: dict[str, Any], outcome: Outcome) -> int:
             outcome.verified = True
         case "step":
             outcome.training |= {key: event[key] for key in ("steps", "tokens", "tokens_per_second")}
+            outcome.training["peak_memory"] = event["gpu_memory"] or event["memory"]
+        case "trained":
+            outcome.training["seconds"] = event["seconds"]
         case "metrics":
             if "loss" in event:
                 outcome.training["last_loss"] = event["loss"]

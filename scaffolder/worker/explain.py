@@ -71,7 +71,7 @@ def _known(error: BaseException, job: dict[str, Any]) -> Explained | None:
     if isinstance(error, TaskError):
         return Explained(str(error), error.hint, error.kind)
     if isinstance(error, OSError) and error.errno in _FULL:
-        return Explained(_FULL[error.errno], remedies.more_room(job))
+        return Explained(_FULL[error.errno], _room(error.errno, job))
     described = f"{type(error).__name__}: {error}"
     for cause in _CAUSES:
         found = re.search(cause.pattern, described, re.DOTALL)
@@ -93,6 +93,10 @@ def _hint(cause: Cause, found: re.Match[str], job: dict[str, Any]) -> str:
     return "\n      ".join(text for text in (hint, versions) if text)
 
 
+def _room(code: int, job: dict[str, Any]) -> str:
+    return remedies.more_room(job) if code != errno.EFBIG else "`ulimit -f` and the file system set the limit"
+
+
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your share of the disk is full",
@@ -108,11 +112,11 @@ _CAUSES: tuple[Cause, ...] = (
         kind="memory",
     ),
     Cause(
-        r"No space left on device|os error 28|PytorchStreamWriter failed writing",
+        r"No space left on device|os error 28|PytorchStreamWriter failed writing|basic_ios::clear: iostream error",
         _FULL[errno.ENOSPC],
-        lambda _, job: remedies.more_room(job),
+        lambda _, job: _room(errno.ENOSPC, job),
     ),
-    Cause(r"File too large|os error 27", _FULL[errno.EFBIG], lambda _, job: remedies.more_room(job)),
+    Cause(r"File too large|os error 27", _FULL[errno.EFBIG], lambda _, job: _room(errno.EFBIG, job)),
     # data
     Cause(
         r"missing column '([^']+)'; the data has (.*)",
@@ -171,7 +175,7 @@ _CAUSES: tuple[Cause, ...] = (
         kind="environment",
     ),
     Cause(
-        r"ImportError: (\S+?)([=<>!~]\S*) is required for a normal functioning of this module, but found (\S+?)\.?\s",
+        r"ImportError: (\S+?)([=<>!~]\S*) is required for a normal functioning.*but found \S+?==([\d.]+\d)",
         "transformers needs {0}{1}, and {2} is installed",
         lambda found, job: remedies.install(found[1], job),
         kind="environment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -23,7 +24,8 @@ def main() -> int:
         channel.emit("stopped")
         return 130
     except Exception as error:
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log lies on the disk that is full
+            traceback.print_exc()
         told = explain(error, job)
         message = told.message if told.kind != "memory" else f"{told.message}: {memory_figures(error)}"
         channel.emit("failed", type=type(error).__name__, message=message, hint=told.hint, kind=told.kind)

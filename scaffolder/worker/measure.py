@@ -55,6 +55,18 @@ def memory_limit() -> int:
     return min(limits, default=0)
 
 
+def _held() -> int:
+    """Return what counts against a limit of this process: its addresses where those are limited, else its pages."""
+    try:
+        import resource
+
+        import psutil
+    except ImportError:
+        return peak_memory()
+    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return int(psutil.Process().memory_info().vms) if limited else peak_memory()
+
+
 def memory_figures(error: BaseException) -> str:
     """Say what was held, what was there and what more was asked for when memory ran out."""
     if "CUDA" in str(error) or peak_gpu_memory():
@@ -62,7 +74,7 @@ def memory_figures(error: BaseException) -> str:
 
         held, limit, place = peak_gpu_memory(), int(torch.cuda.mem_get_info()[1]), "the card's "
     else:
-        held, limit, place = peak_memory(), memory_limit(), ""
+        held, limit, place = _held(), memory_limit(), ""
     asked = re.search(r"tried to allocate ([\d.]+) (bytes|[KMG]iB)", str(error), re.IGNORECASE)
     more = f", {float(asked[1]) * _UNITS[asked[2]] / 1e9:.1f} GB more were asked for" if asked else ""
     return f"{held / 1e9:.1f} GB of {place}{limit / 1e9:.1f} GB were held{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import shutil
@@ -40,7 +41,8 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
         TaskError: Olive made nothing, or what it made does not work.
     """
     output, cache = Path(job["output"]), Path(job["cache"])
-    config = {**job["config"], "output_dir": str(output), "cache_dir": str(cache)}
+    # Olive writes into what it is given.
+    config = {**copy.deepcopy(job["config"]), "output_dir": str(output), "cache_dir": str(cache)}
     _drop_unfinished(cache)
     channel.emit("stage", name="olive", state="start")
     import transformers

@@ -137,7 +137,7 @@ def _ending(error: ScaffolderError | None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
-    """First Ctrl-C: ask the worker to stop at the next safe point. Second: end it now."""
+    """First Ctrl-C, or a request to end: ask the worker to stop at the next safe point. Second: end it now."""
     interrupted = threading.Event()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -149,8 +149,14 @@ def _stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
-    before = signal.signal(signal.SIGINT, handle)
+    # Ctrl-C; the machine or a scheduler ends us; the terminal goes away. What is ignored (nohup) stays ignored.
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, handle)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

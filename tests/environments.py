@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 
 def packages() -> list[Path]:
@@ -16,6 +19,38 @@ def packages() -> list[Path]:
         for path in folder.iterdir() if folder.is_dir() else []:
             found.setdefault(path.name, path)
     return [path for path in found.values() if path.suffix != ".pth" and path.name != "__pycache__"]
+
+
+def needed_by(distribution: str) -> set[str]:
+    """Names of the files and folders that a distribution and all it needs put into site-packages."""
+    names: set[str] = set()
+    waiting, seen = [distribution], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            found = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for other systems or releases of Python
+        names |= {path.parts[0] for path in found.files or [] if path.parts[0] != ".."}
+        required = [Requirement(line) for line in found.requires or []]
+        waiting += [need.name for need in required if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return names
+
+
+def make_light_environment(folder: Path) -> Path:
+    """Make a virtual environment with the command and what it needs itself, and return its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    place = next(folder.glob("lib/python*/site-packages"))
+    wanted = needed_by("olive-scaffolder")
+    for path in packages():
+        if path.name in wanted:
+            (place / path.name).symlink_to(path)
+    # Where the command's own code lies when it is installed for development.
+    (place / "scaffolder.pth").write_text(str(Path(__file__).parent.parent) + "\n")
+    return folder / "bin" / "python"
 
 
 def make_environment(root: Path, *, without: tuple[str, ...] = ()) -> Path:

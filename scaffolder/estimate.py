@@ -21,15 +21,17 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 # Interpreter with torch, transformers and Olive; a CUDA context. Measured.
 _RUNTIME_BYTES = {"cpu": 650_000_000, "gpu": 500_000_000}
-# Processors keep more between the passes than fused kernels on a card do: fitted to peaks of SmolLM2-135M in
-# float32 from 1 x 128 to 8 x 512 tokens (`tests/test_estimate.py`).
-_CPU_KEEPS = 1.33
+# Times as much for logits as on a card: their copy, softmax and gradients all live at once. Fitted to peaks of
+# SmolLM2-135M in float32 from 1 x 128 to 8 x 256 tokens, with and without checkpointing (`tests/test_estimate.py`).
+_CPU_LOGITS = 2.35
 # Forward and backward pass through frozen weights, and the forward pass again where blocks are recomputed: FLOP for
 # each weight and token (Kaplan et al. 2020, section 2.1, less the frozen weights' own gradients).
 _FLOP, _FLOP_CHECKPOINTING = 4.0, 6.0
 # What training gets out of a processor, and of a card's data sheet (facts: 29 % plain, 46 % with fused kernels).
 _CPU_FLOPS = 35e9
 _CARD_SHARE = 0.3
+# What a step costs beside its arithmetic: the loader, Python, the optimiser's own loop. Measured on a tiny model.
+_STEP_SECONDS = 0.1
 # Tokenizers make about a token of four bytes of English text; no row is denser than this in code or other scripts.
 _BYTES_A_TOKEN, _FEWEST_BYTES_A_TOKEN = 4.0, 2.0
 # Of the chat template's own marks, in tokens a row.
@@ -80,7 +82,7 @@ class Estimate:
 
     def seconds(self, flops: float) -> float:
         """Return the time that the steps take at a rate in floating-point operations a second."""
-        return self.flop / flops
+        return self.flop / flops + self.training.steps * _STEP_SECONDS
 
 
 def estimate_training(config: dict[str, Any], root: Path, hub_id: str) -> Estimate | None:
@@ -278,8 +280,7 @@ def _memory(shape: Shape, settings: dict[str, Any], training: Training) -> int:
         dropout=float(settings.get("lora_dropout", 0.05)) > 0,
         optimizer_bytes=2 if "8bit" in str(arguments.get("optim", "")) else 8,
     )
-    kept = estimate.activations + estimate.logits
-    more = kept * (_CPU_KEEPS - 1) if training.device == "cpu" else 0
+    more = estimate.logits * (_CPU_LOGITS - 1) if training.device == "cpu" else 0
     return int(estimate.total + more + _RUNTIME_BYTES[training.device])
 
 

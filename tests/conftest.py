@@ -23,6 +23,10 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
+    if shutil.which("nvidia-smi") is None:
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
     if importlib.util.find_spec("olive") is None:
         reason = pytest.mark.skip(reason="needs the olive extra: `make venv` installs it")
         for item in items:

@@ -47,7 +47,7 @@ def rows(path, count, characters):
 # Resident size at the end of the second step, in MB, on a processor; rows x tokens.
 @pytest.mark.parametrize(
     ("batch", "length", "checkpointing", "measured"),
-    [(1, 128, False, 1644), (8, 128, False, 4296), (8, 256, False, 7385), (4, 512, False, 7496)],
+    [(1, 128, False, 1644), (8, 128, False, 4296), (8, 256, False, 7385), (4, 512, False, 7496), (8, 256, True, 4475)],
 )
 def test_memory_is_near_the_measured_peak(tmp_path, batch, length, checkpointing, measured):
     found = estimate_training(config(batch=batch, length=length, checkpointing=checkpointing), tmp_path, SMOLLM2)
@@ -98,7 +98,7 @@ def test_fewer_rows_come_first_and_keep_the_global_batch(tmp_path):
         "--set passes.lora.training_args.gradient_accumulation_steps=8"
     )
     assert memory <= 4_000_000_000
-    settings, _ = smaller(config(batch=1, length=2048), tmp_path, SMOLLM2, available=4_000_000_000)
+    settings, _ = smaller(config(batch=1, length=2048), tmp_path, SMOLLM2, available=5_000_000_000)
     assert settings == "--set passes.lora.training_args.gradient_checkpointing=true"
     settings, _ = smaller(config(batch=1, length=4096), tmp_path, SMOLLM2, available=2_000_000_000)
     assert "data_configs.train.pre_process_data_config.max_seq_len=" in settings

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 5.0
+_WIDE = 110  # columns
 # A curve of fewer points says nothing; of more rows it would fill the screen.
 _FEWEST_PLOTTED, _PLOT_HEIGHT, _PLOT_WIDTH = 3, 5, 48
 # What passes are called where people read; others keep their own name.
@@ -33,13 +34,9 @@ def show_progress(output: Output) -> Iterator[Callable[[dict[str, Any]], None]]:
     from rich.live import Live
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[figures]}"),
-        TimeElapsedColumn(),
-    )
-    view = _Live(output, Progress(*columns, console=output.talk))
+    wide = output.talk.width >= _WIDE
+    columns = [TextColumn("  {task.description}"), BarColumn(24 if wide else 6), TextColumn("{task.fields[figures]}")]
+    view = _Live(output, Progress(*columns, *([TimeElapsedColumn()] if wide else []), console=output.talk))
     with Live(get_renderable=view.render, console=output.talk, transient=True, refresh_per_second=4):
         yield view
 
@@ -169,11 +166,11 @@ class _Live(Lines):
 
 def forecast_text(forecast: dict[str, Any]) -> str:
     """Return an estimate of a training in one line."""
-    parts = [f"{forecast['steps']} steps", f"about {forecast['tokens']} tokens"]
+    parts = [f"{forecast['steps']} steps", f"{forecast['tokens']} tokens"]
     if forecast["seconds"] is not None:
         parts.append(time_text(forecast["seconds"]))
     free = f" of {size_text(forecast['available'])} free" if forecast["available"] else ""
-    parts.append(f"{size_text(forecast['memory'])} of memory{free}")
+    parts.append(f"{size_text(forecast['memory'])}{free}")
     return f"estimated: {', '.join(parts)}"
 
 

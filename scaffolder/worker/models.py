@@ -60,7 +60,8 @@ def load_model(spec: dict[str, Any]) -> LanguageModel:
 
     Args:
         spec: `kind` ("base", "adapter", "merged" or "onnx"), `path` of the model, `adapter` for the two
-            kinds that need one, and `dtype` for PyTorch ("float32" where left out).
+            kinds that need one, `dtype` for PyTorch ("float32" where left out), and `template`, a file with a
+            chat template in place of the tokenizer's own.
 
     Raises:
         TaskError: A folder is missing.
@@ -110,6 +111,8 @@ class TorchModel:
             if spec["kind"] == "merged":
                 model = model.merge_and_unload()
         self.tokenizer = AutoTokenizer.from_pretrained(spec["path"])
+        if spec.get("template"):
+            self.tokenizer.chat_template = Path(spec["template"]).read_text(encoding="utf-8")
         self.model = model.to(device).eval()
         self.device = device
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import Any
@@ -25,6 +26,20 @@ def install(channel: Channel) -> None:
             super().__init__(channel)
 
     transformers.trainer.DEFAULT_CALLBACKS.append(Reporter)
+    _count_packed_tokens(transformers.trainer.Trainer)
+
+
+def _count_packed_tokens(trainer: Any) -> None:
+    """Count packed sequences without their filling, which lies at positions below 0: they have no mask."""
+    count = trainer._track_num_input_tokens
+
+    @functools.wraps(count)
+    def counted(self: Any, inputs: Any) -> None:
+        if "attention_mask" not in inputs and "position_ids" in inputs:
+            inputs = {**inputs, "attention_mask": inputs["position_ids"] >= 0}
+        count(self, inputs)
+
+    trainer._track_num_input_tokens = counted
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untyped here

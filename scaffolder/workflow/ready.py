@@ -92,8 +92,8 @@ def check_support(project: Project, workflow: Workflow, environment: Environment
     """Refuse what this model, method or pass cannot do on the locked stack."""
     found = support.obstacles(workflow.config, project.root, project.manifest.model.id, environment.version)
     if found:
-        message = "\n".join(text for text, _ in found)
-        raise ConfigError(message, hint="; ".join(dict.fromkeys(hint for _, hint in found)))
+        message = "\n".join(obstacle.message for obstacle in found)
+        raise ConfigError(message, hint="; ".join(dict.fromkeys(obstacle.hint for obstacle in found)))
 
 
 def _how_to_get(project: Project, model: str) -> str:

@@ -93,7 +93,7 @@ def supervise(
     """
     folder.mkdir(parents=True, exist_ok=True)
     seen, kills = _Seen(), kernel_kills()
-    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets")}
+    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets"), **_trackers(folder)}
     with (
         Worker(python, job, folder / LOG, environment) as worker,
         (folder / EVENTS).open("ab", buffering=0) as record,
@@ -118,6 +118,12 @@ def supervise(
     if error is not None:
         raise error
     return seen.outcome
+
+
+def _trackers(folder: Path) -> dict[str, str]:
+    """Return where `report_to` writes, unless the user's own environment says it: beside the run's other records."""
+    places = {"TENSORBOARD_LOGGING_DIR": folder / "tensorboard", "WANDB_DIR": folder}
+    return {name: str(place) for name, place in places.items() if name not in os.environ}
 
 
 def _write(record: RawIOBase, event: dict[str, Any]) -> None:

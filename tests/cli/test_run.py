@@ -233,7 +233,7 @@ def test_dry_run_tells_the_estimate(cli, with_model):
     (with_model / MODEL / "config.json").write_text(json.dumps({**LARGE, "num_hidden_layers": 1}))
     result = cli("run", "fine-tuning", "-n")
     assert result.code == 0
-    assert "estimated: 16 steps, about" in result.out
+    assert "estimated: 16 steps, " in result.out
     [planned] = json.loads(cli("run", "fine-tuning", "-n", "--json").out)
     assert planned["forecast"]["memory"] > planned["forecast"]["steps"] == 16
 
@@ -265,3 +265,10 @@ def test_keep_going_runs_what_does_not_need_the_failed(cli, with_model):
     assert json.loads(result.out) == []
     assert "2 of 2 workflows failed" in result.err
     assert "gen-model: not run: it needs fine-tuning, which failed" in result.err
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_the_start(cli, with_model):
+    result = cli("run", "fine-tuning", "--set", "passes.lora.training_args.report_to=wandb")
+    assert result.code == 2
+    assert "`report_to` names wandb, which this project's environment lacks" in result.err
+    assert nothing_was_started(with_model)

@@ -70,6 +70,15 @@ def test_method_trains_merges_and_exports(method, make, put_tiny, run_scaffolder
     assert "Ignoring" not in logs_of(project)
 
 
+def test_model_as_it_is_is_exported_and_evaluated(make, put_tiny, run_scaffolder):
+    project = project_of(make, put_tiny, "llama", method="none", export_preset="onnx-fp32")
+    assert list((project / "fine-tuning").glob("*.json")) == []
+    (exported,) = run_scaffolder(project, "run", "all", "--json")
+    base, onnx = run_scaffolder(project, "evaluate", "--json")
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(base["loss"], rel=1e-3)
+    assert onnx["loss"] == exported["metrics"]["after"]["loss"]
+
+
 def test_qlora_trains(make, put_tiny, run_scaffolder):
     pytest.importorskip("bitsandbytes", reason="bitsandbytes is not in the cpu stack")
     project = project_of(make, put_tiny, "llama")

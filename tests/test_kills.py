@@ -67,7 +67,7 @@ class Watcher(threading.Thread):
         self.ended = threading.Event()
 
     def run(self):
-        while not self.ended.wait(0.005):
+        while not self.ended.wait(0.01):
             for name in PUBLISHED:
                 self.look(name)
 
@@ -89,7 +89,7 @@ class Attempt:
 
     def __init__(self, root):
         self.root, self.mark = root, uuid.uuid4().hex
-        self.before = {path: path.stat().st_size for path in root.glob("*/runs/*/events.jsonl")}
+        self.read = {path: path.stat().st_size for path in root.glob("*/runs/*/events.jsonl")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "scaffolder", "run", "all", "--quiet"],
             cwd=root,
@@ -99,30 +99,28 @@ class Attempt:
             text=True,
         )
 
-    def reached(self, workflow, wanted):
-        """Whether an event like `wanted` has come in this attempt; of steps, this one or a later one."""
+    def news(self, workflow):
+        """Yield the events of this attempt that have not been read yet."""
         for path in self.root.glob(f"{workflow}/runs/*/events.jsonl"):
+            start = self.read.get(path, 0)
+            if path.stat().st_size == start:
+                continue
             with path.open("rb") as stream:
-                stream.seek(self.before.get(path, 0))
-                lines = stream.read().splitlines()
-            for line in lines:
-                try:
-                    event = json.loads(line)
-                except ValueError:  # half of it is written
-                    continue
+                stream.seek(start)
+                lines = stream.read().rpartition(b"\n")[0]
+            self.read[path] = start + len(lines) + bool(lines)
+            yield from (json.loads(line) for line in lines.splitlines())
+
+    def wait_for(self, workflow, wanted):
+        """Return whether an event like `wanted` came before the command ended; of steps, this one or a later one."""
+        deadline = time.monotonic() + 200
+        while self.process.poll() is None:
+            for event in self.news(workflow):
                 later = wanted["event"] == event["event"] == "step" and event["step"] >= wanted["step"]
                 if later or wanted.items() <= event.items():
                     return True
-        return False
-
-    def wait_for(self, workflow, wanted):
-        """Return whether the moment came before the command ended."""
-        deadline = time.monotonic() + 200
-        while self.process.poll() is None:
-            if self.reached(workflow, wanted):
-                return True
             assert time.monotonic() < deadline, f"no event {wanted} in {workflow}"
-            time.sleep(0.004)
+            time.sleep(0.01)
         return False
 
     def family(self):

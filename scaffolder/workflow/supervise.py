@@ -99,6 +99,7 @@ def supervise(
         (folder / EVENTS).open("ab", buffering=0) as record,
         _stop_on_interrupt(worker) as interrupted,
     ):
+        _end_half_line(folder / EVENTS, record)
         _write(record, {"event": "begin", "time": round(time.time(), 3), "pid": os.getpid(), **begin})
         for event in worker.events():
             _write(record, event)
@@ -130,6 +131,12 @@ def _write(record: RawIOBase, event: dict[str, Any]) -> None:
     # On a full disk the worker fails, and says so; its last words must still reach the user.
     with contextlib.suppress(OSError):
         record.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+
+
+def _end_half_line(path: Path, record: RawIOBase) -> None:
+    """Keep what was being written when the machine went down from swallowing the first event of this attempt."""
+    if path.read_bytes()[-1:] not in (b"", b"\n"):
+        record.write(b"\n")
 
 
 def _ending(error: ScaffolderError | None) -> dict[str, Any]:

@@ -77,8 +77,6 @@ def _known(error: BaseException, job: dict[str, Any]) -> Explained | None:
         found = re.search(cause.pattern, described, re.DOTALL)
         if found:
             return Explained(cause.message.format(*found.groups()), _hint(cause, found, job), cause.kind)
-    if isinstance(error, MemoryError):
-        return Explained("out of memory", kind="memory")
     if isinstance(error, FileNotFoundError) and error.filename:
         return Explained(f"missing file {Path(str(error.filename)).name}", f"looked for {error.filename}")
     return None

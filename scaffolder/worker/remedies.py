@@ -33,7 +33,7 @@ def locked(job: dict[str, Any]) -> dict[str, str]:
 
 def install(module: str, job: dict[str, Any]) -> str:
     """Return the command that installs what brings `module`, in the version of the project's stack."""
-    name = _DISTRIBUTIONS.get(module, module).replace("_", "-")
+    name = _DISTRIBUTIONS.get(module, module).replace("_", "-").lower()
     version = locked(job).get(name)
     python = Path(sys.executable)
     root = Path(job.get("root", "/"))

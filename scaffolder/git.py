@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OLDEST = (2, 38)  # the first with `merge-tree --write-tree`
-_QUIET = ["-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "core.autocrlf=false", "-c", "core.quotePath=false"]
+_QUIET = ["-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "core.quotePath=false"]
 _VARIABLES = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 # Commits that only tell git which tree came from which; the same trees make the same commits everywhere.
 _NOBODY = {
@@ -113,7 +113,7 @@ class Repository:
         index.unlink(missing_ok=True)
         variables = {"GIT_INDEX_FILE": str(index)}
         # Seen from inside the folder, or git would look for it in the repository's own.
-        self.run(f"--work-tree={folder}", "add", "--all", "--force", variables=variables)
+        self.run("-c", "core.autocrlf=false", f"--work-tree={folder}", "add", "--all", "--force", variables=variables)
         return self.text("write-tree", variables=variables)
 
     def store(self, content: bytes) -> str:
@@ -155,7 +155,8 @@ def require_version() -> None:
 
 
 def _verb(arguments: Sequence[str | Path]) -> str:
-    return next((str(part) for part in arguments if not str(part).startswith("-")), "")
+    words = [str(part) for part in arguments]
+    return next((word for word in words if word[:1] != "-" and "=" not in word), "")
 
 
 def _reason(errors: bytes) -> str:

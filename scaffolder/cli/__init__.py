@@ -18,6 +18,8 @@ from scaffolder.cli import (
     run,
     runs,
     setup,
+    status,
+    update,
     upgrade_config,
     validate,
     version,
@@ -47,6 +49,8 @@ app.command("upgrade-config")(upgrade_config.upgrade_config)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.add_typer(runs.app, name="runs")
+app.command("status")(status.status)
+app.command("update")(update.update)
 app.callback()(version.root)
 
 

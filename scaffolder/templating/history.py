@@ -106,7 +106,7 @@ class History:
             aside.mkdir()
             variables = {"GIT_INDEX_FILE": str(Path(name) / "index")}
             self.repository.run("read-tree", version.commit, variables=variables)
-            self.repository.run(f"--work-tree={aside}", "checkout-index", "--all", variables=variables)
+            self.repository.run("-c", "core.autocrlf=false", f"--work-tree={aside}", "checkout-index", "--all", variables=variables)
             if not folder.is_dir():
                 _publish(aside, folder)
         return folder

@@ -23,12 +23,8 @@ class BundleHook(BuildHookInterface):  # type: ignore[misc]
         sys.path.insert(0, str(root))
         from scaffolder.templating.bundle import make_bundle
 
+        # Deleted when this process ends, after everything is packed.
         self._folder = tempfile.TemporaryDirectory()
         made = Path(self._folder.name) / "template.bundle"
         make_bundle(root, made)
         build_data["force_include"][str(made)] = INSIDE
-
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Take the bundle away again."""
-        if hasattr(self, "_folder"):
-            self._folder.cleanup()

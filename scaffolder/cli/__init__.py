@@ -12,6 +12,7 @@ from scaffolder.cli import (
     doctor,
     download,
     evaluate,
+    fleet,
     generate,
     new,
     presets,
@@ -51,6 +52,7 @@ app.command("generate")(generate.generate)
 app.add_typer(runs.app, name="runs")
 app.command("status")(status.status)
 app.command("update")(update.update)
+app.add_typer(fleet.app, name="fleet")
 app.callback()(version.root)
 
 

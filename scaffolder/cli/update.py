@@ -92,7 +92,9 @@ def _summary(done: Applied, dry_run: bool) -> str:
         return f"up to date with {done.new}"
     if dry_run:
         return f"{done.old} → {done.new}: would change {len(done.changes)} files"
-    where = f"as commit {done.commit[:10]}" if done.commit else "not committed: see `git diff`, undo with `git stash -u`"
+    where = (
+        f"as commit {done.commit[:10]}" if done.commit else "not committed: see `git diff`, undo with `git stash -u`"
+    )
     return f"{done.old} → {done.new}, {where}"
 
 

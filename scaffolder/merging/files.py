@@ -82,7 +82,7 @@ def _unsettled(
     found: tuple[bytes, int, list[str]],
     mode: Mode,
 ) -> FileMerge:
-    base, ours, theirs = sides
+    _base, ours, theirs = sides
     marked, hunks, keys = found
     kind = "keys" if keys else "content"
     if mode is Mode.STOP:
@@ -147,6 +147,6 @@ def _whole(ours: bytes, theirs: bytes) -> bytes:
 def _difference(path: str, content: bytes, wanted: bytes) -> bytes:
     import difflib
 
-    lines = [side.decode("utf-8", "surrogateescape").splitlines(keepends=True) for side in (content, wanted)]
-    found = difflib.unified_diff(*lines, f"a/{path}", f"b/{path}")
+    one, other = (side.decode("utf-8", "surrogateescape").splitlines(keepends=True) for side in (content, wanted))
+    found = difflib.unified_diff(one, other, f"a/{path}", f"b/{path}")
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in found).encode("utf-8", "surrogateescape")

@@ -73,9 +73,7 @@ def _find(root: Node, path: list[Any]) -> Node | None:
     for part in path:
         if node is None:
             return None
-        node = (
-            node.items[part] if isinstance(part, int) and part < len(node.items) else node.members.get(str(part))
-        )
+        node = node.items[part] if isinstance(part, int) and part < len(node.items) else node.members.get(str(part))
     return node
 
 

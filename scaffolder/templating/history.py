@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder.errors import EnvironmentFault, ScaffolderError, UsageError
 from scaffolder.git import GitFailed, Repository
+from scaffolder.templating.origin import Origin
 
 if TYPE_CHECKING:
     from packaging.version import Version as Release
 
-    from scaffolder.templating.origin import Origin
 
 CHANGELOG = "CHANGELOG.md"
 _HEAD = "refs/scaffolder/head"
@@ -106,7 +106,9 @@ class History:
             aside.mkdir()
             variables = {"GIT_INDEX_FILE": str(Path(name) / "index")}
             self.repository.run("read-tree", version.commit, variables=variables)
-            self.repository.run("-c", "core.autocrlf=false", f"--work-tree={aside}", "checkout-index", "--all", variables=variables)
+            self.repository.run(
+                "-c", "core.autocrlf=false", f"--work-tree={aside}", "checkout-index", "--all", variables=variables
+            )
             if not folder.is_dir():
                 _publish(aside, folder)
         return folder

@@ -102,7 +102,9 @@ def render(
         given = dict(worker.answers.combined)
     unknown = sorted(set(answers) - set(known))
     if unknown:
-        raise UsageError(f"unknown question `{unknown[0]}`", hint=f"the template asks for: {', '.join(_visible(known))}")
+        raise UsageError(
+            f"unknown question `{unknown[0]}`", hint=f"the template asks for: {', '.join(_visible(known))}"
+        )
     if origin.recorded is None:
         _forget_source(destination)
     return {name: given[name] for name in known if name in given}
@@ -231,13 +233,13 @@ def _classes() -> tuple[Any, Any]:
     from copier._main import Worker
     from copier._template import Template
 
-    class Shared(Template):  # type: ignore[misc]
+    class Shared(Template):
         """A template whose files are there; nothing to clean up."""
 
         def _cleanup(self) -> None:
             pass
 
-    class Quick(Worker):  # type: ignore[misc]
+    class Quick(Worker):
         """A worker that is handed its template."""
 
         def hand(self, template: Any) -> None:

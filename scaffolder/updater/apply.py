@@ -18,6 +18,7 @@ from scaffolder import plan
 from scaffolder.errors import EnvironmentFault, ScaffolderError, UsageError
 from scaffolder.git import GitFailed, identity
 from scaffolder.lock import project_lock
+from scaffolder.merging import Conflict
 from scaffolder.project import MANIFEST
 from scaffolder.updater.branch import commit_message
 from scaffolder.updater.subject import open_subject
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from scaffolder.git import Repository
-    from scaffolder.merging import Choices, Conflict
+    from scaffolder.merging import Choices
     from scaffolder.updater.subject import Subject
 
 _FOLDER = "scaffolder-update"

@@ -42,9 +42,7 @@ def propose(trial: Trial) -> Proposal:
     parent = repository.text("rev-parse", "HEAD")
     old, new = repository.entries(trial.user_tree), repository.entries(trial.merge.tree)
     changes = {
-        f"{subject.prefix}{path}": new.get(path)
-        for path in old.keys() | new.keys()
-        if old.get(path) != new.get(path)
+        f"{subject.prefix}{path}": new.get(path) for path in old.keys() | new.keys() if old.get(path) != new.get(path)
     }
     tree = repository.changed_tree(f"{parent}^{{tree}}", changes, workspace.index)
     message = commit_message(trial)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scaffolder.merging import Conflict
 from scaffolder.updater.changelog import Notes, notes
 from scaffolder.updater.trial import Change, Trial
 
 if TYPE_CHECKING:
-    from scaffolder.merging import Conflict
     from scaffolder.templating import History, Version
 
 
@@ -62,9 +62,7 @@ def status(trial: Trial) -> Status:
     old, new = trial.before, trial.after
     behind = _between(trial.history, trial.old, trial.new)
     changed = {
-        name: (answer, new.answers.get(name))
-        for name, answer in old.answers.items()
-        if new.answers.get(name) != answer
+        name: (answer, new.answers.get(name)) for name, answer in old.answers.items() if new.answers.get(name) != answer
     }
     return Status(
         root=trial.subject.root.as_posix(),

@@ -210,9 +210,7 @@ def _without_kept(workspace: Workspace, before: Rendered, after: Rendered, user:
     return repository.changed_tree(after.tree, changes, workspace.index)
 
 
-def _upgrade(
-    workspace: Workspace, before: str, after: str, user: str, merge: Merge
-) -> tuple[Merge, tuple[str, ...]]:
+def _upgrade(workspace: Workspace, before: str, after: str, user: str, merge: Merge) -> tuple[Merge, tuple[str, ...]]:
     """Give the user's Olive configurations the keys of the new version's Olive, where that is another one."""
     repository = workspace.repository
     old, new = (_olive(workspace, tree) for tree in (before, after))

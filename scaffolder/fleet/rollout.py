@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from scaffolder import process, updater
@@ -152,13 +152,6 @@ class _Ledger:
         """Keep a row that is finished."""
         if row.state not in GOOD:
             return
-        kept = {"name": row.name, "folder": row.folder, "state": row.state, "version": row.version}
-        self._rows[row.folder] = {
-            **kept,
-            "newest": row.newest,
-            "branch": row.branch,
-            "commit": row.commit,
-            "request": row.request,
-        }
+        self._rows[row.folder] = {**asdict(row), "conflicts": [], "notes": []}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, json.dumps(self._rows))

@@ -43,16 +43,16 @@ def spread(
             done.append(item)
             yield found
         left = [item for item in remaining if item not in done]
-        if len(left) == len(remaining):
-            # The first of them is what kills its process.
-            yield lost(left.pop(0))
-        remaining = left
+        # A process died and took its neighbours' results along; alone, the one that kills names itself.
+        for item in left[:jobs]:
+            alone = [found for _, found in _once(work, [item], 1)]
+            yield alone[0] if alone else lost(item)
+        remaining = left[jobs:]
 
 
 def _once(work: Callable[[Item], Found], items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, Found]]:
     # A fork has what is imported here already.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    # After a death items go one by one, so that the next death names its own.
     context = multiprocessing.get_context(method)
     with ProcessPoolExecutor(max(1, min(jobs, len(items))), mp_context=context, initializer=_ignore_interrupt) as pool:
         waiting: dict[Future[Found], Item] = {}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scaffolder.templating.history import History, Version
 
 _FORMAT = "1"  # of what is kept
+_ANYWHERE = "folder-of-any-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,14 @@ class Rendered:
         answers: As they are recorded, by question.
         questions: The visible ones, by name.
         kept: Files that belong to the user once they exist.
+        named: Whether the name of the project's folder is in it, and it was rendered in one of no name.
     """
 
     tree: str
     answers: dict[str, Any]
     questions: dict[str, Question]
     kept: tuple[str, ...]
+    named: bool
 
 
 def render(
@@ -130,33 +133,51 @@ def render_tree(
             that it does not take give way, as with `copier update`.
         changed: Answers that the user changes now.
         ask: Ask the questions again, on a terminal.
-        project_name: Proposed where the template asks for it and no answer is recorded.
+        project_name: Name of the project's folder. Only where the template makes use of it, it makes a difference:
+            else projects with equal answers share one rendering.
 
     Raises:
         UsageError: An answer is not valid, or belongs to no question.
         ScaffolderError: The template is broken, or wants to run commands.
     """
-    suggestions = {} if "project_name" in answers else {"project_name": project_name}
-    parts = [_FORMAT, version.commit, _record(history), earlier, answers, changed or {}, suggestions]
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-    kept = history.folder / "renders" / f"{key}.json"
-    if not ask and (found := _kept(kept)):
-        return found
+    parts = [_FORMAT, version.commit, _record(history), earlier, answers, changed or {}]
+    found = None
+    for folder in (_ANYWHERE, project_name):
+        key = hashlib.sha256(json.dumps([*parts, folder], sort_keys=True, default=str).encode()).hexdigest()
+        kept = history.folder / "renders" / f"{key}.json"
+        found = None if ask else _kept(kept)
+        if found is None:
+            name = project_name if ask else folder
+            found = _render_tree(history, version, answers, name, earlier=earlier, changed=changed or {}, ask=ask)
+            kept.parent.mkdir(exist_ok=True)
+            write_atomically(kept, json.dumps(asdict(found), default=str))
+        if not found.named or ask:
+            break
+    assert found is not None
+    return found
+
+
+def _render_tree(
+    history: History,
+    version: Version,
+    answers: Mapping[str, Any],
+    folder: str,
+    *,
+    earlier: bool,
+    changed: Mapping[str, Any],
+    ask: bool,
+) -> Rendered:
     with tempfile.TemporaryDirectory() as name, _our_errors(_record(history)):
-        root = Path(name) / "project"
+        root = Path(name) / folder
         template = _template(history, version)
         if earlier:
-            worker = _copy(template, root, data=dict(answers), user_defaults=suggestions, defaults=True)
+            worker = _copy(template, root, data=dict(answers), defaults=True)
         else:
             _refuse_migrations(template)
+            _refuse_unknown(changed, template.questions_data)
             _put_answers(root, answers)
-            data = dict(changed or {})
-            worker = _copy(template, root, data=data, user_defaults=suggestions, defaults=not ask)
-            _refuse_unknown(data, template.questions_data)
-        rendered = _stored(history, worker, root, Path(name) / "index")
-    kept.parent.mkdir(exist_ok=True)
-    write_atomically(kept, json.dumps(asdict(rendered), default=str))
-    return rendered
+            worker = _copy(template, root, data=dict(changed), defaults=not ask)
+        return _stored(history, worker, root, Path(name) / "index")
 
 
 def _stored(history: History, worker: Any, root: Path, index: Path) -> Rendered:
@@ -175,14 +196,15 @@ def _stored(history: History, worker: Any, root: Path, index: Path) -> Rendered:
         if details.get("when") is not False
     }
     mine = tuple(sorted(path.as_posix() for path in files if worker.match_skip(path)))
-    return Rendered(tree, json.loads(json.dumps(recorded, default=str)), questions, mine)
+    named = any(_ANYWHERE.encode() in path.read_bytes() for path in root.rglob("*") if path.is_file())
+    return Rendered(tree, json.loads(json.dumps(recorded, default=str)), questions, mine, named)
 
 
 def _kept(path: Path) -> Rendered | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         questions = {name: Question(**details) for name, details in found["questions"].items()}
-        return Rendered(found["tree"], found["answers"], questions, tuple(found["kept"]))
+        return Rendered(found["tree"], found["answers"], questions, tuple(found["kept"]), found["named"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -50,7 +50,9 @@ def test_one_line_objects_stay_on_one_line():
 
 def test_entries_of_lists_of_one_length_are_merged_each():
     base = '[{"name": "train", "n": 1}, {"name": "eval", "n": 1}]'
-    merged, _ = merge_json(base, base.replace('train", "n": 1', 'train", "n": 2'), base.replace('eval", "n": 1', 'eval", "n": 3'))
+    merged, _ = merge_json(
+        base, base.replace('train", "n": 1', 'train", "n": 2'), base.replace('eval", "n": 1', 'eval", "n": 3')
+    )
     assert merged == '[{"name": "train", "n": 2}, {"name": "eval", "n": 3}]'
 
 

@@ -1,5 +1,6 @@
 """Random histories of a template against random edits of a user, over real git."""
 
+import itertools
 import json
 import string
 
@@ -93,7 +94,7 @@ def test_no_line_of_a_user_vanishes_without_a_conflict(shared_bench, random):
     versions += [template.change(versions[1])]
     trees = [shared_bench.tree(written(version)) for version in versions]
     mine = shared_bench.tree(written(user.change(versions[0])))
-    for old, new in zip(trees, trees[1:], strict=False):
+    for old, new in itertools.pairwise(trees):
         # Nothing of the user's own: the update is the new version, to the byte.
         assert merge_trees(shared_bench.workspace, old, old, new).tree == new
         before = shared_bench.files(mine)
@@ -123,7 +124,9 @@ def test_no_line_of_a_user_vanishes_without_a_conflict(shared_bench, random):
 def test_keys_merge_to_valid_json_or_are_reported(shared_bench, random):
     def table(depth=0):
         return {
-            f"k{random.randint(0, 6)}": table(depth + 1) if depth < 2 and random.random() < 0.4 else random.randint(0, 9)
+            f"k{random.randint(0, 6)}": table(depth + 1)
+            if depth < 2 and random.random() < 0.4
+            else random.randint(0, 9)
             for _ in range(random.randint(0, 5))
         }
 

@@ -59,7 +59,7 @@ def test_rejected_part_is_a_patch_beside_the_file(merge):
 
 def test_choice_for_a_path_comes_before_the_general_one(merge):
     base, ours, theirs = ({"a": f"{x}\n", "b": f"{x}\n"} for x in "xyz")
-    found, files = merge(base, ours, theirs, "ours", "b=theirs")
+    _, files = merge(base, ours, theirs, "ours", "b=theirs")
     assert (files["a"], files["b"]) == (b"y\n", b"z\n")
 
 

@@ -26,5 +26,5 @@ if __name__ == "__main__":
 
     sys.addaudithook(watch)
     code = main(sys.argv[4:])
-    print(f"COUNT {count}", file=sys.stderr)
+    sys.stderr.write(f"COUNT {count}\n")
     sys.exit(code)

@@ -118,7 +118,7 @@ def open_request(subject: Subject, remote: str, row: Row, proposal: Proposal) ->
 
 
 def _tool(site: str) -> str:
-    known = {"gitlab": "glab", "azure": "az", "visualstudio": "az", "github": "gh"}
+    known = {"github": "gh", "gitlab": "glab", "azure": "az", "visualstudio": "az"}
     wanted = next((tool for word, tool in known.items() if word in site), None)
     tools = [wanted] if wanted else list(dict.fromkeys(known.values()))
     for tool in tools:

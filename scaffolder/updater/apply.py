@@ -189,6 +189,7 @@ def _lay_ready(trial: Trial, state: Path) -> list[str]:
     listed = repository.run("diff-tree", "-r", "-z", "--no-renames", "--name-only", trial.user_tree, trial.merge.tree)
     merged = repository.entries(trial.merge.tree)
     paths = [path.decode("utf-8", "surrogateescape") for path in listed.split(b"\0") if path]
+    _refuse_obstacles(trial.subject.root, set(paths))
     # A submodule's files are its own repository's.
     wanted = [path for path in paths if path in merged and merged[path].mode != "160000"]
     (state / "new").mkdir(parents=True)
@@ -207,6 +208,17 @@ def _lay_ready(trial: Trial, state: Path) -> list[str]:
             aside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place, aside, follow_symlinks=False)
     return paths
+
+
+def _refuse_obstacles(root: Path, paths: set[str]) -> None:
+    """Check that no file or folder of the user lies where the update needs the other kind."""
+    for path in paths:
+        place = root / path
+        inside = [one for one in place.rglob("*") if not one.is_dir()] if place.is_dir() else []
+        above = [one for one in place.parents if one.is_relative_to(root) and one.is_file()]
+        for one in (*inside, *above):
+            if one.relative_to(root).as_posix() not in paths:
+                raise UsageError(f"{one} is in the way of the template's {path}; the project is as before")
 
 
 def _exchange(state: Path, root: Path, paths: list[str]) -> None:

@@ -54,12 +54,36 @@ def test_killed_update_is_as_before_or_done(cli, made, counted):
     assert files(made) == wanted
 
 
-def test_error_in_the_middle_takes_everything_back(cli, made):
-    # A folder where the update wants to put a file.
+def test_folder_in_the_way_of_a_file_is_refused(cli, made):
     (made / "new.txt").mkdir()
     (made / "new.txt" / "mine").write_text("mine")
     before = files(made)
     result = cli("update")
-    assert result.code in (1, 4)
+    assert result.code == 2
     assert "as before" in result.err
     assert files(made) == before
+
+
+def test_project_that_cannot_be_written_stays_as_it_is(template, made):
+    before = files(made)
+    git(made, "config", "safe.directory", "*")
+    for folder in (made, *(path for path in made.rglob("*"))):
+        folder.chmod(folder.stat().st_mode & ~0o222)
+    program = "import sys; from scaffolder.cli import main; sys.exit(main(['update']))"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "GIT_CONFIG_COUNT": "1"}
+    environment |= {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    # Root may write everywhere, unless it gives that up.
+    powerless = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteuid() == 0 else []
+    result = subprocess.run(
+        [*powerless, sys.executable, "-c", program],
+        cwd=made,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 4, result.stderr
+    assert "cannot" in result.stderr
+    assert files(made) == before
+    for folder in (made, *(path for path in made.rglob("*"))):
+        folder.chmod(folder.stat().st_mode | 0o200)

@@ -20,6 +20,7 @@ from scaffolder.cli import (
     runs,
     setup,
     status,
+    template,
     update,
     upgrade_config,
     validate,
@@ -53,6 +54,7 @@ app.add_typer(runs.app, name="runs")
 app.command("status")(status.status)
 app.command("update")(update.update)
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(template.app, name="template")
 app.callback()(version.root)
 
 

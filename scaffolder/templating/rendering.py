@@ -91,7 +91,7 @@ def render(
     with _our_errors(source):
         if origin.git:
             history = open_history(origin)
-            template = _template(history, history.resolve(ref))
+            template = load_template(history, history.resolve(ref))
         else:
             template = _plain_template(origin.place)
         worker = _copy(
@@ -169,7 +169,7 @@ def _render_tree(
 ) -> Rendered:
     with tempfile.TemporaryDirectory() as name, _our_errors(_record(history)):
         root = Path(name) / folder
-        template = _template(history, version)
+        template = load_template(history, version)
         if earlier:
             worker = _copy(template, root, data=dict(answers), defaults=True)
         else:
@@ -278,9 +278,8 @@ def _classes() -> tuple[Any, Any]:
 
 
 @functools.lru_cache(maxsize=8)
-def _template(history: History, version: Version) -> Any:
-    import copier  # noqa: F401 -- says early where it is missing
-
+def load_template(history: History, version: Version) -> Any:
+    """Return a template's version as copier knows it; one serves all projects of this process."""
     _, shared = _classes()
     template = shared(url=_record(history), ref=version.name)
     facts = {"local_abspath": history.checkout(version).resolve(), "vcs": "git"}

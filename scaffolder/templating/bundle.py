@@ -37,7 +37,8 @@ def make_bundle(checkout: Path, target: Path) -> None:
         index = Path(name) / "scratch-index"
         head = ""
         for tag, commit in _releases(checkout):
-            head = _release(repository, tag, _tree_of(repository, commit, index), head, _date(repository, commit))
+            date = _date(repository, commit)
+            head = _release(repository, tag, _tree_of(repository, commit, index), head, date)
         current = f"v{_version(checkout)}"
         if not repository.try_text("rev-parse", "--verify", "--quiet", f"refs/tags/{current}"):
             date = Repository(checkout).text("log", "-1", "--format=%cI")

@@ -28,8 +28,8 @@ def notes(changelog: str, tags: list[str]) -> tuple[Notes, ...]:
     Where a version's entries are split, those under "Template" are taken: the others concern the command.
     """
     heads = list(_HEADING.finditer(changelog))
-    ends = [head.start() for head in heads[1:]] + [len(changelog)]
-    texts = {head["version"]: changelog[head.end() : end] for head, end in zip(heads, ends, strict=True)}
+    ends = [*(head.start() for head in heads), len(changelog)][1:]
+    texts = {head["version"]: changelog[head.end() : end] for head, end in zip(heads, ends, strict=bool(heads))}
     found = [Notes(tag, _entries(texts.get(tag.removeprefix("v"), ""))) for tag in reversed(tags)]
     return tuple(note for note in found if note.lines)
 

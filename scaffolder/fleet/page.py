@@ -21,8 +21,10 @@ h1 { font-size: 1.4rem; margin: 0 0 .25rem } .dim { color: var(--dim) }
 ul.sums { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; list-style: none; padding: 0; margin: 1rem 0 }
 ul.sums b { font-size: 1.3rem }
 table { border-collapse: collapse; width: 100% } th { text-align: left; color: var(--dim); font-weight: 500 }
-th, td { border-bottom: 1px solid var(--line); padding: .4rem .6rem; vertical-align: top; overflow-wrap: anywhere }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
+th, td { border-bottom: 1px solid var(--line); padding: .4rem .6rem; vertical-align: top }
+th { white-space: nowrap } td:first-child { min-width: 9rem; overflow-wrap: anywhere }
+td small { overflow-wrap: anywhere }
+th.n, td.n { text-align: right; font-variant-numeric: tabular-nums }
 .good { color: var(--good) } .warn { color: var(--warn) } .bad { color: var(--bad) }
 small { display: block; color: var(--dim) }
 @media (max-width: 640px) {
@@ -30,10 +32,11 @@ small { display: block; color: var(--dim) }
   tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0 }
   td { display: flex; justify-content: space-between; gap: 1rem; border: 0; padding: .1rem 0 }
   td::before { content: attr(data-name); color: var(--dim); flex: none } td.n { text-align: inherit }
-  td > div { text-align: right; min-width: 0 }
+  td > div { text-align: right; min-width: 0 } td:has(> div:empty) { display: none }
 }
 """
 _COLUMNS = ("project", "state", "version", "behind", "your changes", "conflicts", "last verified run")
+_NUMBERS = {"behind", "your changes", "conflicts"}
 _COLOURS = {"up to date": "good", "updated": "good", "proposed": "good", "already proposed": "good", "failed": "bad"}
 
 
@@ -42,7 +45,7 @@ def page(rows: Sequence[Row], *, title: str = "Projects and their template") -> 
     counts = Counter(row.state for row in rows)
     sums = "".join(f'<li class="{_colour(state)}"><b>{count}</b> {state}</li>' for state, count in counts.items())
     newest = ", ".join(sorted({row.newest for row in rows if row.newest}))
-    head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
+    head = "".join(f'<th scope="col"{_number(name)}>{name}</th>' for name in _COLUMNS)
     body = "\n".join(map(_row, rows))
     return f"""<!doctype html>
 <html lang="en">
@@ -73,11 +76,10 @@ def _row(row: Row) -> str:
         (str(len(row.conflicts)) if known else "") + conflicts,
         html.escape(row.last_run[:16].replace("T", " ")),
     )
-    numbers = {"behind", "your changes", "conflicts"}
     return (
         "<tr>"
         + "".join(
-            f'<td data-name="{name}"{" class=n" if name in numbers else ""}><div>{cell}</div></td>'
+            f'<td data-name="{name}"{_number(name)}><div>{cell}</div></td>'
             for name, cell in zip(_COLUMNS, cells, strict=True)
         )
         + "</tr>"
@@ -86,3 +88,7 @@ def _row(row: Row) -> str:
 
 def _colour(state: str) -> str:
     return _COLOURS.get(state, "warn")
+
+
+def _number(column: str) -> str:
+    return " class=n" if column in _NUMBERS else ""

@@ -29,7 +29,7 @@ def notes(changelog: str, tags: list[str]) -> tuple[Notes, ...]:
     """
     heads = list(_HEADING.finditer(changelog))
     ends = [*(head.start() for head in heads), len(changelog)][1:]
-    texts = {head["version"]: changelog[head.end() : end] for head, end in zip(heads, ends, strict=bool(heads))}
+    texts = {head["version"]: changelog[head.end() : end] for head, end in zip(heads, ends, strict=True)}
     found = [Notes(tag, _entries(texts.get(tag.removeprefix("v"), ""))) for tag in reversed(tags)]
     return tuple(note for note in found if note.lines)
 

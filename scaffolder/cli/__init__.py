@@ -13,12 +13,16 @@ from scaffolder.cli import (
     doctor,
     download,
     evaluate,
+    fleet,
     generate,
     new,
     presets,
     run,
     runs,
     setup,
+    status,
+    template,
+    update,
     upgrade_config,
     validate,
     version,
@@ -48,6 +52,10 @@ app.command("upgrade-config")(upgrade_config.upgrade_config)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.add_typer(runs.app, name="runs")
+app.command("status")(status.status)
+app.command("update")(update.update)
+app.add_typer(fleet.app, name="fleet")
+app.add_typer(template.app, name="template")
 app.callback()(version.root)
 
 

@@ -10,7 +10,7 @@ from scaffolder.errors import ScaffolderError
 from scaffolder.templating.rendering import Rendered, load_template, render_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from scaffolder.templating.history import History, Version
 

@@ -44,6 +44,17 @@ def quiet_machine(monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def hub():
+    """A model hub on loopback that holds a tiny repository."""
+    from tests.hub_client import FILES, REPO
+    from tests.hub_server import serve
+
+    with serve() as found:
+        found.put(REPO, FILES)
+        yield found
+
+
 @dataclass(frozen=True)
 class Result:
     code: int

@@ -13,6 +13,7 @@ from scaffolder.cli import (
     download,
     evaluate,
     generate,
+    login,
     new,
     presets,
     run,
@@ -41,6 +42,8 @@ app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 app.command("download")(download.download)
+app.command("login")(login.login)
+app.command("whoami")(login.whoami)
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)

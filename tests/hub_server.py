@@ -245,9 +245,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.drop is not None:
             body, self.close_connection = body[: fault.drop], True
         pause = fault.trickle if fault is not None else None
-        piece = 1 if pause else _PIECE
+        piece, stall = 1 if pause else _PIECE, self.hub.stall.get(name)
         for at in range(0, len(body), piece):
-            if at + piece > self.hub.stall.get(name, len(body)):
+            if stall is not None and at + piece > stall:
                 self._stand_still(name)
                 return
             if pause:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from .channel import Channel, StopRequested
 from .explain import explain
+from .trust import guard
 
 
 def main() -> int:
@@ -17,6 +19,7 @@ def main() -> int:
     job = channel.receive()
     os.chdir(job["root"])
     try:
+        guard(Path(job["root"]))
         _TASKS[job["task"]](job, channel)
     except StopRequested:
         channel.emit("stopped")

@@ -283,6 +283,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: clients that break off are what the tests are about."""
+
+
 def _commit(commit: Commit) -> dict[str, object]:
     return {"id": commit.id, "title": commit.title, "message": "", "date": "2026-01-01T00:00:00.000Z", "authors": []}
 
@@ -296,8 +303,7 @@ def serve() -> Iterator[Hub]:
     """Run a hub on a free port of loopback."""
     hub = Hub()
     handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

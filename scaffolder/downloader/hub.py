@@ -42,6 +42,10 @@ class Transient(HubUnreachable):
         self.answered = answered
 
 
+class OtherContent(Transient):
+    """What the hub is about to send has another length than the file that was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file as the hub lists it: bytes, and the SHA-256 (large files) or git's SHA-1 (others) of its content."""
@@ -126,8 +130,8 @@ class Hub:
                     yield start, xet
                     return
                 request = response.next_request
-            _raise_for_status(response)
-            yield _first_byte(response, start), response.iter_raw()
+            first = _first_byte(response, start, file)
+            yield first, response.iter_raw()
 
     def cached(self, repo: str, commit: str, path: str) -> Path | None:
         """Return the file in the hub's own cache on this machine, or None."""
@@ -203,12 +207,20 @@ def _raise_for_status(response: Any) -> None:
     hf_raise_for_status(response)
 
 
-def _first_byte(response: Any, asked: int) -> int:
-    """Return the byte that a body begins with: a server may ignore a range, and then says 200."""
-    if response.status_code != 206:
-        return 0
-    said = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    return int(said) if said.isdigit() else asked
+def _first_byte(response: Any, asked: int, file: RemoteFile) -> int:
+    """Return the byte that a body begins with: a server may ignore a range, and then says 200.
+
+    Raises:
+        OtherContent: The file has another length there.
+    """
+    said, _, whole = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+    length = whole or (response.headers.get("Content-Length", "") if response.status_code == 200 else "")
+    plain = "Content-Encoding" not in response.headers
+    if response.status_code in (200, 206, 416) and plain and length.isdigit() and int(length) != file.size:
+        raise OtherContent(f"{int(length):,} bytes instead of {file.size:,}")
+    _raise_for_status(response)
+    first = said.partition("-")[0]
+    return 0 if response.status_code != 206 else int(first) if first.isdigit() else asked
 
 
 def _xet_stream(response: Any, headers: dict[str, str], file: RemoteFile, start: int) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder.content import digest as digest_of
 from scaffolder.downloader.digest import Digest
-from scaffolder.downloader.hub import Transient, read_timeout
+from scaffolder.downloader.hub import OtherContent, Transient, read_timeout
 from scaffolder.downloader.patience import GIVE_UP, seconds_to_wait
 from scaffolder.errors import EnvironmentFault, ScaffolderError
 
@@ -212,11 +212,14 @@ def _receive(path: str, file: RemoteFile, part: Path, open_file: Open, board: _B
             if digest.matches:
                 part.touch()  # an empty file was never written to
                 return digest.result()
+            fault = digest.fault
+        except OtherContent as error:
+            fault = error.message
         except Transient as error:
             failures = 1 if digest.size - before >= _ENOUGH_TO_COUNT else failures + 1
             _wait(path, error, failures, digest.size, board)
             continue
-        spoiled, fault = spoiled + 1, digest.fault
+        spoiled += 1
         _begin_anew(part, digest, board)
         if spoiled > _SPOILED_AT_MOST:
             raise ScaffolderError(

@@ -115,7 +115,7 @@ def test_content_that_is_never_the_listed_one_is_refused_by_name(project, hub, n
 
 def test_body_longer_than_listed_is_refused(project, hub):
     hub.faults.append(Fault(WEIGHTS, change=lambda content: content + b"more", times=ALWAYS))
-    assert failed(download(project, hub, REPO), project, WEIGHTS, "more than 1,024,000 bytes")
+    assert failed(download(project, hub, REPO), project, WEIGHTS, "1,024,004 bytes instead of 1,024,000")
 
 
 def test_listing_with_a_wrong_hash_is_no_reason_to_take_the_file(project, hub):

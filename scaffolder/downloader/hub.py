@@ -303,8 +303,11 @@ def _network(error: Exception) -> ScaffolderError | None:
     if module.startswith(("httpx", "httpcore")):
         name = type(error).__name__
         refused = "Connect" in name or "Proxy" in name
-        reason = "the hub cannot be reached" if refused else "the connection to the hub broke"
-        return Transient(f"{reason}: {_first_line(error)}", answered=not refused)
+        if refused:
+            return Transient(f"the hub cannot be reached: {_first_line(error)}", answered=False)
+        if "Timeout" in name:
+            return Transient(f"nothing came from the hub for {read_timeout():.0f} s")
+        return Transient("the connection to the hub broke")
     if module == "hf_xet" or (isinstance(error, RuntimeError) and "xet" in str(error).lower()):
         return Transient(f"the hub's storage failed: {_first_line(error)}")
     return None

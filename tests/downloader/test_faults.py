@@ -127,7 +127,7 @@ def test_connection_that_stands_still_is_left(project, hub):
     hub.faults.append(Fault(WEIGHTS, before=lambda: time.sleep(4)))
     result = download(project, hub, REPO, HF_HUB_DOWNLOAD_TIMEOUT="1")
     assert result.returncode == 0, result.stderr
-    assert "the connection to the hub broke" in result.stderr
+    assert "nothing came from the hub for 1 s" in result.stderr
     assert is_whole(project)
 
 

@@ -213,3 +213,28 @@ def test_source_of_the_manifest_counts(project, tmp_path):
     result = download(project, None)
     assert result.returncode == 0, result.stderr
     assert set(files_of(project, "HuggingFaceTB/SmolLM2-135M-Instruct")) == {"config.json", "model.safetensors"}
+
+
+@pytest.mark.olive
+def test_gguf_file_is_converted_and_its_result_locked(project, hub):
+    """A GGUF file of the hub, then the same from this machine: one conversion, the same bytes."""
+    from scaffolder.downloader.gguf import embedded
+    from scaffolder.environment import find_environment
+
+    file = embedded(find_environment(project))
+    hub.put("acme/gguf", {file.name: file.read_bytes(), "README.md": b"# Tiny"})
+    result = download(project, hub, f"hf://acme/gguf/{file.name}", "--json")
+    assert result.returncode == 0, result.stderr
+    assert "converting the weights" in result.stderr
+    entry = tomllib.loads(lock_of(project))["models"]["acme/gguf"]
+    assert (entry["source"], entry["commit"]) == (f"hf://acme/gguf/{file.name}", COMMIT)
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(entry["files"])
+    assert not list(project.rglob("*.gguf"))
+    broken = project / "broken.gguf"
+    broken.write_bytes(file.read_bytes()[:2000])
+    result = download(project, hub, broken)
+    assert result.returncode == 1
+    assert "broken.gguf cannot be converted" in result.stderr
+    assert not (project / "model-cache" / "local").exists() or not list(
+        (project / "model-cache" / "local").rglob("*.json")
+    )

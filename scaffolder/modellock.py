@@ -195,8 +195,9 @@ def differences(model: LockedModel, folder: Path, hashes: Hashes | None = None) 
 
 
 def present(folder: Path) -> set[str]:
-    """Return the files below a model's folder; none where there is no folder."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """Return the files below a model's folder, without hidden ones, which desktops leave; none without a folder."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)}
 
 
 def _compare(path: str, file: LockedFile, folder: Path, hashes: Hashes | None) -> Difference | None:

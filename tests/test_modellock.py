@@ -72,6 +72,7 @@ def test_differences_name_every_file(root):
     folder.mkdir(parents=True)
     for name in ("same", "other", "shorter", "more"):
         (folder / name).write_text(name)
+    (folder / ".DS_Store").touch()
     hashes = Hashes(root / "memory.json")
     same = modellock.of_folder(folder, hashes, source="local:b").files["same"]
     model = LockedModel(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaffolder import modellock
 from scaffolder.content import Hashes
 from scaffolder.downloader import bring
+from scaffolder.downloader.hub import abandon
 from scaffolder.downloader.target import Request, Target, decide
 from scaffolder.downloader.transfer import disk_errors
 from scaffolder.downloader.update import Change, changes
@@ -117,6 +118,7 @@ def download(project: Project, request: Request, *, on_event: Callable[[dict[str
         try:
             brought = bring.bring(project, target, request, hashes, on_event)
         except KeyboardInterrupt:
+            abandon()
             raise Interrupted("stopped", hint="the same command goes on with what is here") from None
         if brought.model == target.entry and not modellock.differences(brought.model, target.folder, hashes):
             shutil.rmtree(target.aside, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -184,6 +185,14 @@ def login(token: str | None) -> None:
             huggingface_hub.login(token=token, skip_if_logged_in=False)
     except ValueError as error:
         raise ScaffolderError(f"not logged in: {_first_line(error)}", hint="make a token on the hub's page") from error
+
+
+def abandon() -> None:
+    """End transfers from Xet storage, whose threads are not Python's and outlast an interrupt."""
+    if "hf_xet" in sys.modules:
+        from huggingface_hub.utils import _xet
+
+        _xet.abort_xet_session()  # type: ignore[no-untyped-call]
 
 
 def read_timeout() -> float:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 
 import pytest
+from scaffolder.examples import check_examples
 
 from scaffolder import plan
 from scaffolder.cli.options import key_values
@@ -12,7 +13,6 @@ from scaffolder.cli.output import Output, size_text, time_text
 from scaffolder.cli.progress import Lines
 from scaffolder.content import Hashes, digest
 from scaffolder.errors import ConfigError, UsageError
-from scaffolder.examples import check_examples
 from scaffolder.lock import Locked, project_lock
 
 

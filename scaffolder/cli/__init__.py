@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from scaffolder.cli import (
+    data,
     doctor,
     download,
     evaluate,
@@ -41,6 +42,7 @@ app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 app.command("download")(download.download)
+app.add_typer(data.app, name="data")
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)

@@ -13,13 +13,13 @@ from ..explain import TaskError
 from ..measure import peak_memory
 from .findings import Findings
 from .judge import Columns, Judge, Problem
+from .lengths import Counter, Lengths, Renderer
 from .sensitive import COMMON_CONTROL, Scanner, surrogates
 from .tables import read_rows
 
 if TYPE_CHECKING:
     from ..channel import Channel
     from .judge import Example
-    from .lengths import Counter, Lengths, Renderer
     from .rows import Block
     from .similar import Similar
 
@@ -84,15 +84,17 @@ def check_files(job: dict[str, Any], channel: Channel) -> None:
 
 
 def _tokens(model: str | None) -> tuple[_Tokens | None, list[str]]:
-    if not model:
-        return None, ["lengths in tokens are not known: the model is not downloaded (`scaffolder download`)"]
+    unknown = "lengths in tokens are not known: "
+    if not model or not any(Path(model).glob("tokenizer*")):
+        return None, [unknown + "the model is not downloaded (`scaffolder download`)"]
     if importlib.util.find_spec("transformers") is None:
-        return None, ["lengths in tokens are not known: transformers is not installed (`scaffolder setup`)"]
-    from .lengths import Counter, Renderer
-
-    tokenizer = load_tokenizer(model)
+        return None, [unknown + "transformers is not installed (`scaffolder setup`)"]
+    try:
+        tokenizer = load_tokenizer(model)
+    except TaskError as error:
+        return None, [f"{unknown}{error}"]
     if not getattr(tokenizer, "chat_template", None):
-        return None, ["lengths in tokens are not known: the model has no chat template"]
+        return None, [unknown + "the model has no chat template"]
     return _Tokens(Renderer(tokenizer), Counter(tokenizer)), []
 
 
@@ -139,8 +141,6 @@ def _check_file(
     file: _File, scanner: Scanner, similar: Similar | None, tokens: _Tokens | None, channel: Channel
 ) -> None:
     if tokens:
-        from .lengths import Lengths
-
         file.lengths = Lengths(file.limit)
     file.first = similar.rows if similar else 0
     told = 0.0
@@ -213,7 +213,8 @@ def comparable(examples: list[Example]) -> tuple[list[bytes], list[bytes | None]
 
 def _measure(file: _File, examples: list[tuple[int, Example]], tokens: _Tokens) -> None:
     assert file.lengths is not None
-    texts, lines = [], []
+    texts: list[str] = []
+    lines: list[int] = []
     for line, example in examples:
         if line % file.every:
             continue

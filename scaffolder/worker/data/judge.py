@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,18 +18,21 @@ _COLUMN = re.compile(r"\{(\w+)\}")
 class Columns:
     """Which columns hold the example, as `[dataset]` of the manifest names them."""
 
-    prompt: str = "prompt"
-    response: str = "response"
+    prompt: str | None = "prompt"
+    response: str | None = "response"
     messages: str | None = None
     template: str | None = None
     system: str | None = None
 
     @classmethod
     def of(cls, dataset: dict[str, Any]) -> Columns:
-        """Take them from a dataset's section or a configuration's `pre_process_data_config`."""
+        """Take them from a dataset's section or a configuration's `pre_process_data_config`.
+
+        Where none is named, any column with text will do.
+        """
         return cls(
-            prompt=dataset.get("prompt_column") or "prompt",
-            response=dataset.get("response_column") or "response",
+            prompt=dataset.get("prompt_column"),
+            response=dataset.get("response_column"),
             messages=dataset.get("messages_column"),
             template=dataset.get("text_template"),
             system=dataset.get("system_prompt"),
@@ -39,12 +43,16 @@ class Columns:
         """Columns that every row must have."""
         if self.messages:
             return [self.messages]
-        return [*(_COLUMN.findall(self.template) if self.template else [self.prompt]), self.response]
+        prompts = _COLUMN.findall(self.template) if self.template else [self.prompt]
+        return list(dict.fromkeys(name for name in (*prompts, self.response) if name))
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row as a conversation; `texts` are its contents, the last one is what is learnt."""
+    """A row as a conversation; `texts` are its contents, the last one is what is learnt.
+
+    Text without turns has the one role "text".
+    """
 
     roles: tuple[str, ...]
     texts: tuple[str, ...]
@@ -75,7 +83,7 @@ class Judge:
             found = _conversation(row[columns.messages], columns.messages, problems)
         else:
             found = self._pair(row, problems)
-        if found is None or found.roles[0] == "system":
+        if found is None or found.roles[0] in ("system", "text"):
             return found
         return Example(self._lead[0] + found.roles, self._lead[1] + found.texts)
 
@@ -88,9 +96,21 @@ class Judge:
                 problems += _no_text(value, f"column `{name}`")
         if problems:
             return None
-        template = self.columns.template
-        prompt = _COLUMN.sub(lambda m: str(row[m[1]]), template) if template else row[self.columns.prompt]
-        return Example(("user", "assistant"), (prompt, row[self.columns.response]))
+        template, response = self.columns.template, self.columns.response
+        if not self._wanted:
+            return _any_text(row, problems)
+        prompt = _COLUMN.sub(lambda m: str(row[m[1]]), template) if template else row[str(self.columns.prompt)]
+        if response is None:
+            return Example(("text",), (prompt,))
+        return Example(("user", "assistant"), (prompt, row[response]))
+
+
+def _any_text(row: dict[str, Any], problems: list[Problem]) -> Example | None:
+    texts = [value for value in row.values() if isinstance(value, str) and value.strip()]
+    if not texts:
+        problems.append(("no-text", "no column holds text"))
+        return None
+    return Example(("text",), ("\n".join(texts),))
 
 
 def _missing(row: dict[str, Any], wanted: list[str]) -> Iterator[Problem]:
@@ -143,7 +163,7 @@ def _order_problems(roles: tuple[str, ...]) -> Iterator[Problem]:
     turns = [role for role in roles if role != "system"]
     if turns and turns[0] == "assistant":
         yield "roles", "the assistant speaks before the user"
-    for index, (before, after) in enumerate(zip(turns, turns[1:], strict=False), start=1):
+    for index, (before, after) in enumerate(itertools.pairwise(turns), start=1):
         if before == after != "tool":
             yield "order", f"two messages of {after} in a row (turns {index} and {index + 1})"
             break

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _CHECKED_ROWS = 16
 _CHECK_AGAIN = 997
 _MOST_FRAMES = 256
+_TEXTS_AT_ONCE = 1024
 _LONGEST_COUNTED = 1 << 16
 
 
@@ -42,6 +43,8 @@ class Renderer:
         Raises:
             TaskError: The template refuses it, or does not continue its own prompt.
         """
+        if example.roles == ("text",):
+            return "", example.texts[0]
         frame = self._frame(example)
         if frame is None:
             return self._render(example.roles, example.texts)
@@ -130,7 +133,12 @@ class Counter:
         """Return the number of tokens of each text."""
         if self.core is None:
             return [len(self._tokenizer.encode(text, add_special_tokens=False)) for text in texts]
-        return [len(found) for found in self.core.encode_batch_fast(texts, add_special_tokens=False)]
+        # An encoding holds far more than its length: few at a time.
+        return [
+            len(found)
+            for start in range(0, len(texts), _TEXTS_AT_ONCE)
+            for found in self.core.encode_batch_fast(texts[start : start + _TEXTS_AT_ONCE], add_special_tokens=False)
+        ]
 
 
 class Lengths:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from typing import Self
 
 THRESHOLD = 0.8
+# Estimates of 128 bins scatter by 0.035 at 0.8; judged a little lower, hardly a pair at 0.8 is missed.
+_MARGIN = 0.05
 _SHINGLE = 5
+# Shorter texts (letters and digits) have too few shingles to estimate by: they are compared as equal or not.
+_SHORTEST = 48
 _BINS = 128
 _BANDS = 32
 _PARTS = 32
@@ -101,22 +105,19 @@ class Similar:
         for index, stream in enumerate(self._parts):
             stream.write(records[bounds[index] : bounds[index + 1]].tobytes())
 
-    def links(self) -> Links:
-        """Compare everything that was added."""
+    def links(self, threshold: float = THRESHOLD - _MARGIN) -> Links:
+        """Compare everything that was added; `near` are pairs whose estimated similarity reaches the threshold."""
         self._signatures.flush()
-        equal, asked, near = [_NO_PAIRS], [_NO_PAIRS], [_NO_PAIRS]
-        for records in self._sorted(WHOLE):
-            equal.append(_to_first(records))
-        for records in self._sorted(PROMPT):
-            asked.append(_to_first(records))
-        same = np.concatenate(equal)
+        same = np.concatenate([_to_first(records) for records in self._sorted(WHOLE)])
+        asked = np.concatenate([_to_first(records) for records in self._sorted(PROMPT)])
+        near = [_NO_PAIRS]
         repeats = np.zeros(self.rows, bool)
         repeats[same[:, 1]] = True
         for records in self._sorted(BAND):
             near.append(_bucket_pairs(records[~repeats[records["row"]]]))
             if sum(map(len, near)) > 1 << 22:
                 near = [_unique_pairs(near)]
-        return Links(same, np.concatenate(asked), *self._judged(_unique_pairs(near)))
+        return Links(same, asked, *self._judged(_unique_pairs(near), threshold))
 
     def _sorted(self, kind: int) -> Iterator[Any]:
         for stream in self._parts:
@@ -125,7 +126,7 @@ class Similar:
             records = records[records["kind"] == kind]
             yield records[np.lexsort((records["row"], records["key"]))]
 
-    def _judged(self, pairs: Any) -> tuple[Any, Any]:
+    def _judged(self, pairs: Any, threshold: float) -> tuple[Any, Any]:
         """Keep the pairs whose signatures agree enough, with their estimated similarity."""
         kept, similarity = [_NO_PAIRS], [np.empty(0)]
         for start in range(0, len(pairs), 1 << 16):
@@ -133,7 +134,7 @@ class Similar:
             agree = (self._signature(chunk[:, 0]) == self._signature(chunk[:, 1])).mean(axis=1)
             # Bins agree by chance in one of 256 cases: only 8 bits of each are kept (Li and König 2010).
             estimate = (agree - 1 / 256) / (1 - 1 / 256)
-            good = estimate >= THRESHOLD - _MARGIN
+            good = estimate >= threshold
             kept.append(chunk[good])
             similarity.append(estimate[good])
         return np.concatenate(kept), np.concatenate(similarity)
@@ -161,8 +162,6 @@ class Links:
         self.same, self.asked, self.near, self.similarity = same, asked, near, similarity
 
 
-# Estimates of 128 bins scatter by 0.035 at 0.8; judged a little lower, hardly a pair at 0.8 is missed.
-_MARGIN = 0.05
 _NO_PAIRS = np.empty((0, 2), np.int64)
 _LOWER = bytes(_TABLE)
 _LEFT_OUT = bytes(sign for sign in range(256) if not _TABLE[sign])
@@ -185,9 +184,9 @@ def _digests(texts: Sequence[bytes]) -> Any:
 
 
 def _signatures_of(texts: Sequence[bytes]) -> tuple[Any, Any]:
-    """Return the signatures, of shape (rows, bins), and which rows have one at all (text of a shingle or more)."""
+    """Return the signatures, of shape (rows, bins), and which rows are long enough for one."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    filled = lengths >= _SHINGLE
+    filled = lengths >= _SHORTEST
     signatures = np.full((len(texts), _BINS), _EMPTY, np.uint64)
     joined = np.frombuffer(b"".join(texts), np.uint8)
     if len(joined) < _SHINGLE:

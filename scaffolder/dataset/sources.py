@@ -45,10 +45,14 @@ def project_sources(project: Project, files: list[Path] | None = None) -> list[S
         files: Relative to the current folder.
 
     Raises:
-        ConfigError: A file is missing.
+        ConfigError: A file is missing, or in no known format.
     """
     dataset = project.manifest.dataset
     names = [project.relative(path.resolve()) for path in files] if files else [dataset.train, dataset.eval]
+    unknown = [name for name in names if Path(name).suffix.lower() not in FORMATS]
+    if unknown:
+        known = f"known: {', '.join(FORMATS)}; `scaffolder data import` reads folders of text too"
+        raise ConfigError(f"unknown format of {', '.join(unknown)}", hint=known)
     columns = {key: value for key, value in dataset.reader("").items() if key in _COLUMNS}
     length = _sequence_length(project)
     return existing(project, [Source(name, columns, length) for name in names])

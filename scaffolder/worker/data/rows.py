@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LONGEST_ROW = 16 << 20
 _BLOCK_BYTES = 4 << 20
 _BLOCK_ROWS = 8192
+# A list of anything else than objects is judged line by line.
+_ARRAY = re.compile(rb"\s*\[\s*[{\]]")
 # Where an object wraps the rows, as exports of other tools do.
 _WRAPPERS = ("data", "rows", "examples", "conversations", "train", "instances")
 
@@ -59,7 +62,7 @@ def read_json(path: Path, findings: Findings) -> Iterator[Block]:
         begin = stream.tell()
         start = stream.read(1 << 16)
         stream.seek(begin)
-        if start.lstrip()[:1] == b"[" and not _is_line_list(start):
+        if _ARRAY.match(start) and not _is_line_list(start):
             yield from _elements(stream, findings)
         elif _is_one_object(start, path):
             yield from _wrapped(stream, findings)
@@ -216,11 +219,12 @@ class _Text:
             try:
                 value, end = DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
+                offset = error.pos - self._at
                 near_end = error.pos > len(self._text) - 64 or error.msg.startswith("Unterminated")
                 if near_end and len(self._text) - self._at < LONGEST_ROW and self._more(size):
                     size *= 2
                     continue
-                self._advance(min(error.pos, len(self._text)))
+                self._advance(min(self._at + offset, len(self._text)))
                 return self.fault(error.msg)
             except (ValueError, RecursionError) as error:
                 deep = isinstance(error, RecursionError)

@@ -76,7 +76,7 @@ def check_workflow(project: Project, config: dict[str, Any], on_event: Callable[
     if not sources:
         return
     if (project.root / evaluation).is_file() and all(source.path != evaluation for source in sources):
-        sources = existing(project, [*sources, Source(evaluation, sources[0].columns, sources[0].max_seq_len)])
+        sources = existing(project, [*sources, Source(evaluation, sources[0].columns)])
     report = check_data(project, sources)
     refuse(report)
     for finding in report.of("warning"):

@@ -55,7 +55,8 @@ def project_sources(project: Project, files: list[Path] | None = None) -> list[S
         raise ConfigError(f"unknown format of {', '.join(unknown)}", hint=known)
     columns = {key: value for key, value in dataset.reader("").items() if key in _COLUMNS}
     length = _sequence_length(project)
-    return existing(project, [Source(name, columns, length) for name in names])
+    # Evaluation does not cut at the training's length.
+    return existing(project, [Source(name, columns, None if name == dataset.eval else length) for name in names])
 
 
 def workflow_sources(project: Project, config: dict[str, Any]) -> list[Source]:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 1 << 20
+# What files without a mark are in, in practice; free to choose, the guess takes rare ones that look alike.
+_USUAL = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"]
+_USUAL += ["utf_16_le", "utf_16_be"]
 # Longer marks first: UTF-32's begins like UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -74,5 +77,5 @@ def _guess(path: Path) -> str:
     except ImportError:
         return "cp1252"
     with path.open("rb") as stream:
-        best = from_bytes(stream.read(_CHUNK)).best()
+        best = from_bytes(stream.read(_CHUNK), cp_isolation=_USUAL).best()
     return best.encoding if best else "cp1252"

@@ -43,6 +43,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, *, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
+        if path.startswith("/api/datasets/"):
+            # Data sets are kept as `datasets/organisation/name`, as their files' addresses have it.
+            self._api(path.removeprefix("/api/"))
+            return
         if path.startswith("/api/models/"):
             self._api(path.removeprefix("/api/models/"))
             return

@@ -48,11 +48,15 @@ def fetch_dataset(repo: str, revision: str | None, part: str, folder: Path) -> t
         raise EnvironmentFault(
             f"no file or folder {repo}, and the hub is switched off by HF_HUB_OFFLINE", hint="unset HF_HUB_OFFLINE"
         ) from error
-    except (errors.HfHubHTTPError, OSError) as error:
+    except ScaffolderError:
+        raise
+    except Exception as error:
+        # Connection errors of the HTTP client underneath have no base class in huggingface_hub.
+        foreign = type(error).__module__.startswith("http")
+        if not (foreign or isinstance(error, errors.HfHubHTTPError | OSError)):
+            raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EnvironmentFault(
-            f"{repo} cannot be fetched: {first}", hint="check the network, or HF_ENDPOINT"
-        ) from error
+        raise EnvironmentFault(f"{repo} cannot be fetched: {first}", hint="check the network, or HF_ENDPOINT") from error
     return Path(place), info.sha
 
 

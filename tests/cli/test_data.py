@@ -150,13 +150,13 @@ class TestCheck:
 class TestWithModel:
     def test_rows_beyond_the_sequence_are_told_with_what_is_cut(self, cli, tiny_project):
         config = tiny_project / "fine-tuning" / "lora.json"
-        config.write_text(config.read_text().replace('"max_seq_len": 512', '"max_seq_len": 40'))
+        config.write_text(config.read_text().replace('"max_seq_len": 512', '"max_seq_len": 128'))
         write(
             tiny_project / "datasets" / "train.jsonl",
             [
                 {"prompt": "Hi?", "response": "Yes."},
-                {"prompt": "Hi?", "response": "No " * 60},
-                {"prompt": "Why " * 90, "response": "x"},
+                {"prompt": "Hi?", "response": "No " * 150},
+                {"prompt": "Why " * 250, "response": "x"},
             ],
         )
         report, found = checked(cli, code=0)

@@ -56,7 +56,9 @@ def fetch_dataset(repo: str, revision: str | None, part: str, folder: Path) -> t
         if not (foreign or isinstance(error, errors.HfHubHTTPError | OSError)):
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EnvironmentFault(f"{repo} cannot be fetched: {first}", hint="check the network, or HF_ENDPOINT") from error
+        raise EnvironmentFault(
+            f"{repo} cannot be fetched: {first}", hint="check the network, or HF_ENDPOINT"
+        ) from error
     return Path(place), info.sha
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder.environment import find_environment
-from scaffolder.errors import EnvironmentFault, ScaffolderError
+from scaffolder.environment import find_interpreter
+from scaffolder.errors import ScaffolderError
 from scaffolder.plan import STATE_FOLDER
 from scaffolder.process import Worker
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from scaffolder.project import Project
 
 LOG = "data.log"
+_ABANDONED_SECONDS = 24 * 3600
 
 
 def run_job(
@@ -35,13 +37,14 @@ def run_job(
         ScaffolderError: The job failed.
     """
     state = project.root / STATE_FOLDER
-    temporary = state / "data" / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
+    (state / "data").mkdir(parents=True, exist_ok=True)
+    _forget_abandoned(state / "data")
+    temporary = Path(tempfile.mkdtemp(prefix="tmp-", dir=state / "data"))
     whole = {"task": task, "root": str(project.root), "temporary": str(temporary), **job}
     # Tokenizers count with all processors; nothing else runs beside them here.
     environment = {"TOKENIZERS_PARALLELISM": "true"}
     try:
-        with Worker(interpreter(project.root), whole, state / LOG, environment) as worker:
+        with Worker(find_interpreter(project.root), whole, state / LOG, environment) as worker:
             for event in worker.events():
                 match event["event"]:
                     case "failed":
@@ -56,11 +59,8 @@ def run_job(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def interpreter(root: Path) -> Path:
-    """Return the project's interpreter; before `setup` the one of this command, which knows no tokens."""
-    try:
-        return find_environment(root).python
-    except EnvironmentFault as fault:
-        if fault.hint != "scaffolder setup":
-            raise
-        return Path(sys.executable)
+def _forget_abandoned(folder: Path) -> None:
+    """Delete what commands that were killed left there."""
+    for path in folder.glob("tmp-*"):
+        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

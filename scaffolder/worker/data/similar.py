@@ -4,7 +4,7 @@ Two examples are nearly the same when the sets of their shingles (5 bytes of the
 and punctuation) overlap by a Jaccard similarity of 0.8 or more: 5 is the size that Leskovec, Rajaraman, Ullman,
 "Mining of Massive Datasets", 3.2.2, give for short documents, and 0.8 is the threshold of Lee et al. 2022,
 "Deduplicating Training Data Makes Language Models Better". Signatures are MinHash by one permutation
-(Li, Owen, Zhang 2012) with 128 bins, empty bins filled as Shrivastava 2017 does; 32 bands of 4 bins find
+(Li, Owen, Zhang 2012) with 128 bins, empty bins filled as Shrivastava 2017 does; 21 bands of 6 bins find
 candidates, which the share of equal bins then judges. Measured on pairs of known similarity, see
 `tests/data/test_similar.py`: of pairs at 0.85 and above all are found.
 
@@ -32,10 +32,10 @@ _SHINGLE = 5
 # Shorter texts (letters and digits) have too few shingles to estimate by: they are compared as equal or not.
 _SHORTEST = 48
 _BINS = 128
-_BANDS = 32
-_PARTS = 32
-# Larger buckets are compared with their first members only: their rows share a whole frame.
-_BUCKET = 32
+_BANDS, _WIDTH = 21, 6
+_PARTS = 64
+# In larger buckets (rows that share a whole frame) a row is compared with this many before it, and the first.
+_BUCKET = 8
 _BATCH_BYTES = 2 << 20
 # Longer texts are compared by their beginnings.
 _LONGEST = 1 << 18
@@ -54,7 +54,7 @@ class Similar:
     """Collects rows, then tells which are equal or nearly so.
 
     Args:
-        folder: Where its temporary files go; on a disk, since they take about 700 bytes a row.
+        folder: Where its temporary files go; on a disk, since they take about 500 bytes a row.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -110,14 +110,16 @@ class Similar:
         self._signatures.flush()
         same = np.concatenate([_to_first(records) for records in self._sorted(WHOLE)])
         asked = np.concatenate([_to_first(records) for records in self._sorted(PROMPT)])
-        near = [_NO_PAIRS]
         repeats = np.zeros(self.rows, bool)
         repeats[same[:, 1]] = True
+        codes, similarity = [_NO_PAIRS[:, 0]], [np.empty(0)]
         for records in self._sorted(BAND):
-            near.append(_bucket_pairs(records[~repeats[records["row"]]]))
-            if sum(map(len, near)) > 1 << 22:
-                near = [_unique_pairs(near)]
-        return Links(same, asked, *self._judged(_unique_pairs(near), threshold))
+            found, estimates = self._judged(_bucket_pairs(records[~repeats[records["row"]]]), threshold)
+            codes.append(found)
+            similarity.append(estimates)
+        # A pair that meets in several bands was judged in each of their parts.
+        unique, first = np.unique(np.concatenate(codes), return_index=True)
+        return Links(same, asked, _decoded(unique), np.concatenate(similarity)[first])
 
     def _sorted(self, kind: int) -> Iterator[Any]:
         for stream in self._parts:
@@ -126,26 +128,22 @@ class Similar:
             records = records[records["kind"] == kind]
             yield records[np.lexsort((records["row"], records["key"]))]
 
-    def _judged(self, pairs: Any, threshold: float) -> tuple[Any, Any]:
+    def _judged(self, codes: Any, threshold: float) -> tuple[Any, Any]:
         """Keep the pairs whose signatures agree enough, with their estimated similarity."""
-        kept, similarity = [_NO_PAIRS], [np.empty(0)]
-        for start in range(0, len(pairs), 1 << 16):
-            chunk = pairs[start : start + (1 << 16)]
-            agree = (self._signature(chunk[:, 0]) == self._signature(chunk[:, 1])).mean(axis=1)
+        kept, similarity = [_NO_PAIRS[:, 0]], [np.empty(0)]
+        if not len(codes):
+            return kept[0], similarity[0]
+        signatures = np.memmap(self._signatures, np.uint8, "r", shape=(self.rows, _BINS))
+        for start in range(0, len(codes), 1 << 15):
+            chunk = codes[start : start + (1 << 15)]
+            pairs = _decoded(chunk)
+            agree = (signatures[pairs[:, 0]] == signatures[pairs[:, 1]]).mean(axis=1)
             # Bins agree by chance in one of 256 cases: only 8 bits of each are kept (Li and König 2010).
             estimate = (agree - 1 / 256) / (1 - 1 / 256)
             good = estimate >= threshold
             kept.append(chunk[good])
             similarity.append(estimate[good])
         return np.concatenate(kept), np.concatenate(similarity)
-
-    def _signature(self, rows: Any) -> Any:
-        unique, back = np.unique(rows, return_inverse=True)
-        found = np.empty((len(unique), _BINS), np.uint8)
-        for index, row in enumerate(unique.tolist()):
-            self._signatures.seek(row * _BINS)
-            found[index] = np.frombuffer(self._signatures.read(_BINS), np.uint8)
-        return found[back]
 
 
 class Links:
@@ -223,10 +221,9 @@ def _fill(signatures: Any, filled: Any) -> None:
 
 
 def _band_keys(signatures: Any) -> Any:
-    width = _BINS // _BANDS
     keys = np.broadcast_to(np.arange(_BANDS, dtype=np.uint64), (len(signatures), _BANDS)).copy()
-    for column in range(width):
-        keys = _mix(keys ^ signatures[:, column::width])
+    for column in range(_WIDTH):
+        keys = _mix(keys ^ signatures[:, column : _BANDS * _WIDTH : _WIDTH])
     return keys
 
 
@@ -253,23 +250,19 @@ def _to_first(records: Any) -> Any:
 
 
 def _bucket_pairs(records: Any) -> Any:
-    """Pair each row with up to `_BUCKET` rows before it in its bucket, or with the bucket's first ones."""
-    if not len(records):
-        return _NO_PAIRS
+    """Pair each row with up to `_BUCKET` rows before it in its bucket, and with the bucket's first one; as codes."""
     starts = _starts(records["key"])
     rank = np.arange(len(records)) - starts
-    pairs = [_NO_PAIRS]
+    rows = records["row"].astype(np.int64)
+    codes = [_NO_PAIRS[:, 0]]
     for before in range(1, _BUCKET + 1):
         later = np.flatnonzero(rank >= before)
-        if not len(later):
-            break
-        pairs.append(np.stack([records["row"][later - before], records["row"][later]], axis=1).astype(np.int64))
+        codes.append(rows[later - before] << 32 | rows[later])
     far = np.flatnonzero(rank > _BUCKET)
-    pairs.append(np.stack([records["row"][starts[far]], records["row"][far]], axis=1).astype(np.int64))
-    return np.concatenate(pairs)
+    codes.append(rows[starts[far]] << 32 | rows[far])
+    return np.unique(np.concatenate(codes))
 
 
-def _unique_pairs(pairs: list[Any]) -> Any:
-    joined = np.concatenate(pairs)
-    codes = np.unique(joined[:, 0] << 32 | joined[:, 1])
+def _decoded(codes: Any) -> Any:
+    """Return pairs of shape (pairs, 2) from their codes: the earlier row above 32 bits, the later one below."""
     return np.stack([codes >> 32, codes & 0xFFFFFFFF], axis=1)

@@ -59,15 +59,32 @@ def find_environment(root: Path) -> Environment:
     Raises:
         EnvironmentFault: None of them can run Olive.
     """
-    for python in (settings.chosen_python(), own_python(root)):
-        if python is not None and python.is_file():
-            return Environment(python, _site_packages(python, own=python == own_python(root)))
+    named = _named(root)
+    if named is not None:
+        return named
     if importlib.util.find_spec("olive") is not None:
         return Environment(Path(sys.executable), tuple(Path(entry) for entry in sys.path if entry))
     raise EnvironmentFault(
         "this project has no environment with Olive yet",
         hint="scaffolder setup",
     )
+
+
+def find_interpreter(root: Path) -> Path:
+    """Return the interpreter for work that needs no Olive: the project's, else the one that runs this command.
+
+    Raises:
+        EnvironmentFault: The project's own does not run.
+    """
+    named = _named(root)
+    return named.python if named else Path(sys.executable)
+
+
+def _named(root: Path) -> Environment | None:
+    for python in (settings.chosen_python(), own_python(root)):
+        if python is not None and python.is_file():
+            return Environment(python, _site_packages(python, own=python == own_python(root)))
+    return None
 
 
 def own_python(root: Path) -> Path | None:

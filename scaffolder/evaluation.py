@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from scaffolder import plan
 from scaffolder.artefacts import Artefact, find_artefact
 from scaffolder.content import Hashes
+from scaffolder.dataset import check_data, project_sources, refuse
 from scaffolder.environment import find_environment
 from scaffolder.errors import ScaffolderError
-from scaffolder.examples import check_examples
 from scaffolder.process import Worker
 from scaffolder.records import find_runs
 from scaffolder.scores import Scores
@@ -86,7 +86,7 @@ def evaluate(
         ScaffolderError: A model cannot be loaded.
     """
     dataset = project.manifest.dataset
-    check_examples(project.root / dataset.eval, [], shown_as=dataset.eval)
+    refuse(check_data(project, project_sources(project, [project.root / dataset.eval])))
     environment = find_environment(project.root)
     state = project.root / plan.STATE_FOLDER
     hashes = Hashes(state / "hashes.json")

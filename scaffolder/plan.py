@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -247,18 +246,3 @@ def _glob(root: Path, pattern: str) -> list[Path]:
         return list(root.glob(pattern))
     except (ValueError, NotImplementedError):  # no pattern after all
         return []
-
-
-def columns_read(config: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Return the JSON Lines files that the configuration trains on, each with the columns it needs."""
-    found: list[tuple[str, list[str]]] = []
-    for data in config.get("data_configs", []):
-        files = data.get("load_dataset_config", {}).get("data_files")
-        process = data.get("pre_process_data_config", {})
-        template = process.get("text_template")
-        prompts = re.findall(r"\{(\w+)\}", template) if template else [process.get("prompt_column")]
-        columns = process.get("messages_column") or [*prompts, process.get("response_column")]
-        wanted = [columns] if isinstance(columns, str) else [column for column in columns if column]
-        names = [files] if isinstance(files, str) else files if isinstance(files, list) else []
-        found += [(name, wanted) for name in names if name.endswith(".jsonl")]
-    return found

@@ -136,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
             assert found is not None
             self._body(name, found.files[name], commit)
             return
+        if path.startswith("/api/datasets/"):
+            # Data sets are kept as `datasets/organisation/name`, as their files' addresses have it.
+            self._api(path.removeprefix("/api/"))
+            return
         fault = self.hub.fault(path) if path.startswith("/api/") or not is_large(path) else None
         if fault is not None and fault.status is not None:
             self._answer(fault.status, b"", **fault.headers)
@@ -147,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(path, fault)
 
     def _api(self, rest: str) -> None:
-        found = re.fullmatch(r"([^/]+/[^/]+)(?:/(revision|commits|tree|xet-read-token)/([^/]+))?.*", rest)
+        found = re.fullmatch(r"((?:datasets/)?[^/]+/[^/]+)(?:/(revision|commits|tree|xet-read-token)/([^/]+))?.*", rest)
         repo, kind, revision = found.groups() if found else (rest, None, None)
         if repo not in self.hub.history:
             self._refuse(401, "RepoNotFound")

@@ -11,8 +11,7 @@ from scaffolder.cli.options import key_values
 from scaffolder.cli.output import Output, size_text, time_text
 from scaffolder.cli.progress import Lines
 from scaffolder.content import Hashes, digest
-from scaffolder.errors import ConfigError, UsageError
-from scaffolder.examples import check_examples
+from scaffolder.errors import UsageError
 from scaffolder.lock import Locked, project_lock
 
 
@@ -158,27 +157,6 @@ def test_lock_names_its_holder_and_ends_with_it(tmp_path):
     # A dead holder holds nothing.
     with project_lock(tmp_path, purpose="x"):
         pass
-
-
-def test_empty_file_has_no_examples(tmp_path):
-    path = tmp_path / "train.jsonl"
-    path.write_text("\n\n")
-    with pytest.raises(ConfigError, match="is empty"):
-        check_examples(path, ["prompt"], shown_as="train.jsonl")
-
-
-def test_byte_order_mark_and_blank_lines_are_read(tmp_path):
-    path = tmp_path / "train.jsonl"
-    path.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\n\n{"prompt": "b"}\n')
-    assert check_examples(path, ["prompt"], shown_as="train.jsonl") == 2
-
-
-def test_at_most_ten_problems_are_shown(tmp_path):
-    path = tmp_path / "train.jsonl"
-    path.write_text('{"prompt": ""}\n' * 50)
-    with pytest.raises(ConfigError) as caught:
-        check_examples(path, ["prompt"], shown_as="train.jsonl")
-    assert len(caught.value.message.splitlines()) == 10
 
 
 def test_lines_of_a_run_read_as_sentences(capsys):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from scaffolder.cli import (
+    data,
     doctor,
     download,
     evaluate,
@@ -49,6 +50,7 @@ app.command("setup")(setup.setup)
 app.command("download")(download.download)
 app.command("login")(login.login)
 app.command("whoami")(login.whoami)
+app.add_typer(data.app, name="data")
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)

@@ -62,4 +62,37 @@ def _evaluate(job: dict[str, Any], channel: Channel) -> None:
     evaluate(job, channel)
 
 
-_TASKS = {"run": _run, "convert": _convert, "generate": _generate, "evaluate": _evaluate}
+def _check_data(job: dict[str, Any], channel: Channel) -> None:
+    from .data.check import check_files
+
+    check_files(job, channel)
+
+
+def _preview_data(job: dict[str, Any], channel: Channel) -> None:
+    from .data.preview import preview_rows
+
+    preview_rows(job, channel)
+
+
+def _import_data(job: dict[str, Any], channel: Channel) -> None:
+    from .data.convert import import_files
+
+    import_files(job, channel)
+
+
+def _split_data(job: dict[str, Any], channel: Channel) -> None:
+    from .data.split import split_file
+
+    split_file(job, channel)
+
+
+_TASKS = {
+    "run": _run,
+    "convert": _convert,
+    "generate": _generate,
+    "evaluate": _evaluate,
+    "data check": _check_data,
+    "data preview": _preview_data,
+    "data import": _import_data,
+    "data split": _split_data,
+}

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import plan, support
+from scaffolder.dataset import check_workflow
 from scaffolder.environment import Environment, find_environment
 from scaffolder.errors import ConfigError
-from scaffolder.examples import check_examples
 from scaffolder.oliveconfig import describe
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> 
     model = workflow.config.get("input_model", {}).get("model_path")
     if isinstance(model, str) and model.startswith("model-cache/") and not (project.root / model).is_dir():
         raise ConfigError(f"missing model {model}", hint=_how_to_get(project, model))
-    for name, columns in plan.columns_read(workflow.config):
-        check_examples(project.root / name, columns, shown_as=name)
+    check_workflow(project, workflow.config, on_event)
 
 
 def check_adapter(project: Project, workflow: Workflow) -> None:

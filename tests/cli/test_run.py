@@ -67,7 +67,7 @@ def test_lines_that_are_no_json_are_all_named(cli, with_model):
     path.write_text("\n".join(lines) + "\n")
     result = cli("run", "fine-tuning")
     assert result.code == 2
-    assert "datasets/train.jsonl:7: not JSON" in result.err
+    assert "datasets/train.jsonl:7:19: not JSON" in result.err
     assert "datasets/train.jsonl:42: a JSON object is expected" in result.err
     assert nothing_was_started(with_model)
 

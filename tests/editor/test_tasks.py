@@ -13,6 +13,8 @@ from .conftest import parses, read_jsonc, resolved
 WANTED = {
     "scaffolder: doctor",
     "scaffolder: download",
+    "scaffolder: data check",
+    "scaffolder: data preview",
     "scaffolder: validate",
     "scaffolder: run fine-tuning",
     "scaffolder: run gen-model",
@@ -41,14 +43,14 @@ def commands(tasks, inputs):
 
 def test_every_step_has_a_task_of_its_own(tasks):
     labels = [task["label"] for task in tasks["tasks"]]
-    assert len(labels) == len(set(labels)) == 18
+    assert len(labels) == len(set(labels)) == 20
     assert set(labels) >= WANTED
 
 
 def test_task_commands_parse(tasks, inputs, generated, monkeypatch):
     monkeypatch.chdir(generated)
     found = list(commands(tasks, inputs))
-    assert len(found) == 15
+    assert len(found) == 17
     for _label, arguments in found:
         parses(arguments)
 

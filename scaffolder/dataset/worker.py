@@ -1,0 +1,66 @@
+"""Jobs about data in the worker, which has the tokenizer and the readers of tables."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaffolder.environment import find_interpreter
+from scaffolder.errors import ScaffolderError
+from scaffolder.plan import STATE_FOLDER
+from scaffolder.process import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scaffolder.project import Project
+
+LOG = "data.log"
+_ABANDONED_SECONDS = 24 * 3600
+
+
+def run_job(
+    project: Project, task: str, job: dict[str, Any], on_event: Callable[[dict[str, Any]], None]
+) -> Iterator[dict[str, Any]]:
+    """Yield the events of a job other than `rows`, which go to `on_event`.
+
+    Args:
+        project: The project.
+        task: As in `scaffolder/worker/main.py`.
+        job: What else the task takes; `root` and `temporary` are added.
+        on_event: Gets how far it is.
+
+    Raises:
+        ScaffolderError: The job failed.
+    """
+    state = project.root / STATE_FOLDER
+    (state / "data").mkdir(parents=True, exist_ok=True)
+    _forget_abandoned(state / "data")
+    temporary = Path(tempfile.mkdtemp(prefix="tmp-", dir=state / "data"))
+    whole = {"task": task, "root": str(project.root), "temporary": str(temporary), **job}
+    # Tokenizers count with all processors; nothing else runs beside them here.
+    environment = {"TOKENIZERS_PARALLELISM": "true"}
+    try:
+        with Worker(find_interpreter(project.root), whole, state / LOG, environment) as worker:
+            for event in worker.events():
+                match event["event"]:
+                    case "failed":
+                        raise ScaffolderError(event["message"], hint=event["hint"] or f"the log: {state / LOG}")
+                    case "rows":
+                        on_event(event)
+                    case _:
+                        yield event
+            if worker.wait() != 0:
+                raise ScaffolderError("the worker ended early", hint=f"the log: {state / LOG}")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _forget_abandoned(folder: Path) -> None:
+    """Delete what commands that were killed left there."""
+    for path in folder.glob("tmp-*"):
+        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

@@ -102,7 +102,9 @@ def estimate_training(config: dict[str, Any], root: Path, hub_id: str) -> Estima
         return None
     name, settings = found
     training = _training(name, settings, config, root)
-    return Estimate(training=training, memory=_memory(shape, settings, training), flop=_flop(shape, training))
+    return Estimate(
+        training=training, memory=_memory(shape, settings, training, fast=_fast(config)), flop=_flop(shape, training)
+    )
 
 
 def expected_rate(device: str, *, processors: int, card: str | None) -> float | None:
@@ -143,7 +145,7 @@ def smaller(config: dict[str, Any], root: Path, hub_id: str, *, available: int) 
         _halves(training.sequence, 128), sorted({training.checkpointing, True}), _halves(training.batch, 1)
     ):
         candidate = replace(training, batch=batch, checkpointing=checkpointing, sequence=sequence)
-        memory = _memory(shape, settings, candidate)
+        memory = _memory(shape, settings, candidate, fast=_fast(config))
         if memory <= available:
             return _changes(config, settings, training, candidate), memory
     return None
@@ -263,7 +265,7 @@ def _rows(data: dict[str, Any], root: Path, limit: int) -> tuple[int, float, int
     return total, sum(tokens) / len(tokens), longest
 
 
-def _memory(shape: Shape, settings: dict[str, Any], training: Training) -> int:
+def _memory(shape: Shape, settings: dict[str, Any], training: Training, *, fast: bool) -> int:
     arguments = settings.get("training_args") or {}
     targets = settings.get("target_modules")
     known = tuple(name for name in targets if name in shape.features) if isinstance(targets, list) else ()
@@ -279,9 +281,15 @@ def _memory(shape: Shape, settings: dict[str, Any], training: Training) -> int:
         fused_kernels=bool(arguments.get("use_liger_kernel", False)),
         dropout=float(settings.get("lora_dropout", 0.05)) > 0,
         optimizer_bytes=2 if "8bit" in str(arguments.get("optim", "")) else 8,
+        fast_adapters=fast,
     )
     more = estimate.logits * (_CPU_LOGITS - 1) if training.device == "cpu" else 0
     return int(estimate.total + more + _RUNTIME_BYTES[training.device])
+
+
+def _fast(config: dict[str, Any]) -> bool:
+    scripts = [str(entry.get("user_script", "")) for entry in config.get("data_configs", []) if isinstance(entry, dict)]
+    return any(script.endswith("fast_training.py") for script in scripts)
 
 
 def _flop(shape: Shape, training: Training) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shutil
 import tempfile
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder import presets, process, templating
+from scaffolder import presets, process, settings, templating
 from scaffolder.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +30,21 @@ _NEWCOMERS_QUESTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class NewProject:
-    """What was made."""
+    """What was made.
+
+    Attributes:
+        root: Where it lies.
+        template: The template, as it was named.
+        ref: Its revision; None for its newest release.
+        git: Whether it was made a git repository.
+        note: What the user should know about the template's place, or empty.
+    """
 
     root: Path
     template: str
     ref: str | None
     git: bool
+    note: str
 
 
 def new_project(
@@ -50,7 +58,8 @@ def new_project(
 ) -> NewProject:
     """Generate a project and make it a git repository, unless it lies in one.
 
-    Everything happens in a folder aside, which becomes `path` when it is complete.
+    Everything happens in a folder aside, which becomes `path` when it is complete. The template is `template`,
+    else the one that the environment or a settings file names, else the one shipped.
 
     Raises:
         UsageError: `path` exists and is not empty, or an answer is not valid.
@@ -59,10 +68,12 @@ def new_project(
     root = path.absolute()
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{path} exists and is not empty", hint="choose another path, or empty it first")
-    if git and shutil.which("git") is None:
-        raise EnvironmentFault("git is not installed", hint="install it, or use --no-git (updates need it later)")
-    source, chosen = (template, ref) if template else shipped_template()
-    answers = _completed(answers) if template is None else answers
+    if shutil.which("git") is None:
+        raise EnvironmentFault("git is not installed", hint="install it: templates are git repositories")
+    named = template or settings.template_source()
+    source, chosen = (named, None) if named else templating.shipped_template()
+    note = templating.find_origin(source).note
+    answers = answers if named else _completed(answers)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -85,7 +96,7 @@ def new_project(
         (aside / root.name).rename(root)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return NewProject(root, source, ref or chosen, made_git)
+    return NewProject(root, source, ref or chosen, made_git, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ def preview(answers: Mapping[str, Any]) -> Preview:
     Raises:
         UsageError: An answer is not valid, or belongs to no question.
     """
-    source, ref = shipped_template()
+    source, ref = templating.shipped_template()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
         found = templating.render(source, root, answers=_completed(answers), ref=ref, defaults=True)
@@ -126,23 +137,6 @@ def preview(answers: Mapping[str, Any]) -> Preview:
 def _passes(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["passes"]
     return found
-
-
-def shipped_template() -> tuple[str, str | None]:
-    """Return the template that belongs to this installation, and the revision to take from it.
-
-    In a checkout it is the repository, at the tag of the installed version where there is one, else as it
-    is; in an installed package, the copy inside.
-    """
-    package = Path(__file__).resolve().parent
-    checkout = package.parent
-    if (checkout / "copier.yml").is_file() and (checkout / ".git").exists():
-        tag = f"v{importlib.metadata.version('olive-scaffolder')}"
-        found = process.capture(["git", "-C", checkout, "tag", "--list", tag]).stdout.strip()
-        return str(checkout), found or "HEAD"
-    if (checkout / "copier.yml").is_file():
-        return str(checkout), None
-    return str(package / "_template"), None
 
 
 def _completed(answers: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,38 @@ def capture(
         raise EnvironmentFault(f"`{command[0]}` did not answer within {timeout:.0f} s") from error
 
 
+def pipe(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    data: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    timeout: float | None = 600.0,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end with `data` as its input, and return its output as bytes.
+
+    Raises:
+        EnvironmentFault: The program does not exist, cannot be started in `cwd`, or takes more than `timeout` seconds.
+    """
+    try:
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=child_environment(**(variables or {})),
+            input=data,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        missing = f"{cwd} does not exist" if cwd and not cwd.is_dir() else f"`{command[0]}` is not installed"
+        raise EnvironmentFault(missing) from error
+    except OSError as error:
+        raise EnvironmentFault(f"cannot start `{command[0]}`: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentFault(f"`{command[0]}` did not answer within {timeout:.0f} s") from error
+
+
 def follow(command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd: Path | None = None) -> int:
     """Run a command, hand on each line it prints as it comes, and return its exit code.
 

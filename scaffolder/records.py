@@ -138,5 +138,8 @@ def draw_loss(folder: Path, *, title: str) -> Path | None:
     curve = curves.of_events(read_events(folder))
     if len(curve.training) < curves.FEWEST_POINTS:
         return None
-    write_atomically(folder / PLOT, curves.svg(curve, title=title))
+    try:
+        write_atomically(folder / PLOT, curves.svg(curve, title=title))
+    except OSError:  # a full disk; what went wrong before matters more
+        return None
     return folder / PLOT

@@ -1,9 +1,12 @@
-"""What the environment says: variables of ours, and those given to every child process."""
+"""What the environment and the settings files say, and the variables given to every child process."""
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
+
+from scaffolder.errors import ConfigError
 
 PYTHON_VARIABLE = "SCAFFOLDER_PYTHON"
 TEMPLATE_VARIABLE = "SCAFFOLDER_TEMPLATE"
@@ -39,8 +42,37 @@ def debug() -> bool:
 
 
 def template_source() -> str | None:
-    """Return the template named by the environment, if any."""
-    return os.environ.get(TEMPLATE_VARIABLE) or None
+    """Return the template that the environment, the user's settings or the organisation's name, in this order.
+
+    Raises:
+        ConfigError: A settings file is not valid.
+    """
+    named = os.environ.get(TEMPLATE_VARIABLE)
+    return named or next((found for path in settings_files() if (found := _template_of(path))), None)
+
+
+def settings_files() -> tuple[Path, Path]:
+    """Return where settings are looked for: the user's own, then the organisation's."""
+    import platformdirs
+
+    own = platformdirs.user_config_path("scaffolder", appauthor=False)
+    shared = platformdirs.site_config_path("scaffolder", appauthor=False)
+    return own / "settings.toml", shared / "settings.toml"
+
+
+def _template_of(path: Path) -> str | None:
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    problems = [f"{path}: unknown key `{key}`" for key in found if key != "template"]
+    if not isinstance(found.get("template", ""), str):
+        problems.append(f"{path}: `template` is a text: a git address, a folder or a bundle")
+    if problems:
+        raise ConfigError("\n".join(problems), hint="the only key is `template`")
+    return found.get("template") or None
 
 
 def chosen_python() -> Path | None:

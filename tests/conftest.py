@@ -41,6 +41,13 @@ def quiet_machine(monkeypatch, tmp_path_factory):
     if not config.exists():
         config.write_text("[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    for name, folder in {"PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}.items():
+        if name not in os.environ:  # what was downloaded before serves again
+            monkeypatch.setenv(name, str(Path.home() / ".cache" / folder))
+    for name, folder in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
+        monkeypatch.setenv(name, str(home / folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")

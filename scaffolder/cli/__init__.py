@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,12 +13,16 @@ from scaffolder.cli import (
     doctor,
     download,
     evaluate,
+    fleet,
     generate,
     new,
     presets,
     run,
     runs,
     setup,
+    status,
+    template,
+    update,
     upgrade_config,
     validate,
     version,
@@ -47,6 +52,10 @@ app.command("upgrade-config")(upgrade_config.upgrade_config)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.add_typer(runs.app, name="runs")
+app.command("status")(status.status)
+app.command("update")(update.update)
+app.add_typer(fleet.app, name="fleet")
+app.add_typer(template.app, name="template")
 app.callback()(version.root)
 
 
@@ -83,6 +92,10 @@ def _main(argv: list[str]) -> int:
 def _unexpected(error: Exception) -> int:
     if debug():
         traceback.print_exc()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" at {error.filename}" if error.filename else ""
+        Output().error(ScaffolderError(f"the disk is full{place}", hint="make room, then run the same command again"))
+        return int(ExitCode.FAILED)
     described = ScaffolderError(
         f"unexpected {type(error).__name__}: {error}",
         hint="" if debug() else "SCAFFOLDER_DEBUG=1 shows where; please report it",

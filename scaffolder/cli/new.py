@@ -21,7 +21,7 @@ def new(
     defaults: Annotated[bool, typer.Option("--defaults", help="Ask nothing; take the defaults.")] = False,
     template: Annotated[
         str | None,
-        typer.Option("--template", envvar="SCAFFOLDER_TEMPLATE", help="Another template: a git URL or a folder."),
+        typer.Option("--template", help="Another template: a git URL, gh:owner/name, a folder or a bundle."),
     ] = None,
     ref: Annotated[str | None, typer.Option("--ref", "-r", help="Tag, branch or commit of the template.")] = None,
     git: Annotated[bool, typer.Option("--git/--no-git", help="Make it a git repository with a first commit.")] = True,
@@ -40,6 +40,8 @@ def new(
         defaults=defaults,
         git=git,
     )
+    if made.note:
+        output.say(f"note: {made.note}")
     output.say(f"made {path}" + (", a git repository with a first commit" if made.git else ""))
     setup = "" if importlib.util.find_spec("olive") else "scaffolder setup && "
     output.say(f"next: cd {path} && {setup}scaffolder download && scaffolder run all")

@@ -55,6 +55,8 @@ class Node:
         key_column: Column of that key.
         members: Values by key, for an object.
         items: Values in order, for a list.
+        span: Offsets of the value's first character and of the one after its last.
+        key_start: Offset of the key's first character; the value's own in a list.
     """
 
     kind: str
@@ -66,6 +68,8 @@ class Node:
     key_column: int
     members: dict[str, Node] = field(default_factory=dict)
     items: tuple[Node, ...] = ()
+    span: tuple[int, int] = (0, 0)
+    key_start: int = 0
 
     @property
     def text(self) -> str:

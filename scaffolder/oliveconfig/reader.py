@@ -135,8 +135,10 @@ class _Parser:
         else:
             kind, scalar = self.scalar(start)
         line, column = self.place(start)
-        key_line, key_column = self.place(start if key_at is None else key_at)
-        return Node(kind, scalar, line, column, path, key_line, key_column, members, tuple(items))
+        key_start = start if key_at is None else key_at
+        key_line, key_column = self.place(key_start)
+        span = (start, self.offset)
+        return Node(kind, scalar, line, column, path, key_line, key_column, members, tuple(items), span, key_start)
 
     def scalar(self, start: int) -> tuple[str, Scalar]:
         head = self.text[start : start + 1]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from typing import Any
 
 from transformers import TrainerCallback
 
 from .channel import Channel, StopRequested
+from .explain import TaskError
 from .measure import peak_gpu_memory, peak_memory
 
 # At most this much work is lost when the machine goes down.
@@ -77,6 +79,13 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
         figures = {name: float(value) for name, value in (logs or {}).items() if name in names}
         if figures:
             self.channel.emit("metrics", step=state.global_step, **figures)
+        # With fp16 the scaler skips such steps; otherwise they are the end of the weights.
+        if not args.fp16 and not all(math.isfinite(figures.get(name, 0.0)) for name in ("loss", "grad_norm")):
+            raise TaskError(
+                f"the training diverged: at step {state.global_step} the gradients are no longer finite",
+                f"lower learning_rate ({args.learning_rate:g}), for example to {args.learning_rate / 10:g}, "
+                "or raise warmup_steps; are there broken rows in the data?",
+            )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.saved = time.monotonic()

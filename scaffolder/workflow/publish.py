@@ -86,5 +86,6 @@ def remember_losses(project: Project, record: RunRecord, environment: Environmen
         return
     scores = Scores(project, environment, hashes)
     scores.remember(artefact, record.metrics["after"])
-    if "before" in record.metrics:
+    # An export's loss without its adapter is that of the exported base.
+    if record.metrics["kind"] == "adapter" and "before" in record.metrics:
         scores.remember(find_artefact(project, "base"), record.metrics["before"])

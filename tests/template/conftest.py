@@ -34,9 +34,8 @@ def template(tmp_path_factory):
 
 
 @pytest.fixture
-def make(template, tmp_path, monkeypatch):
+def make(tmp_path):
     """Make a project with the given answers and return its folder."""
-    monkeypatch.setattr("scaffolder.generator.shipped_template", lambda: (str(template), None))
 
     def made(name="project", **answers):
         new_project(tmp_path / name, answers=answers, defaults=True, git=False)

@@ -93,10 +93,10 @@ def attention_by_lengths(
         raise ValueError("this model's attention is not told positions: take fast_training.py out of data_configs")
     batch, heads, tokens, size = query.shape
     starts, longest = lengths.of(position_ids, batch)
-    if "enable_gqa" in PARAMETERS:
-        grouped = {"enable_gqa": heads != key.shape[1]}
-    else:
-        grouped, key, value = {}, *(part.repeat_interleave(heads // key.shape[1], dim=1) for part in (key, value))
+    shared = heads // key.shape[1]
+    grouped = {"enable_gqa": True} if shared > 1 and "enable_gqa" in PARAMETERS else {}
+    if shared > 1 and not grouped:
+        key, value = (part.repeat_interleave(shared, dim=1) for part in (key, value))
     result = varlen_attn(
         *(part.transpose(1, 2).reshape(batch * tokens, -1, size) for part in (query, key, value)),
         starts,

@@ -1,0 +1,12 @@
+"""Templates: where they come from, their versions, and what they render; the only importer of copier."""
+
+from scaffolder.templating.answers import Answers, read_answers
+from scaffolder.templating.history import History, Version, open_history
+from scaffolder.templating.origin import Origin, find_origin
+from scaffolder.templating.rendering import Question, Rendered, render, render_tree
+from scaffolder.templating.shipped import shipped_template
+
+__all__ = [
+    "Answers", "History", "Origin", "Question", "Rendered", "Version",
+    "find_origin", "open_history", "read_answers", "render", "render_tree", "shipped_template",
+]  # fmt: skip

@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,12 +20,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+# A branch or tag would let its owner change the code that was read and trusted.
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="Full commit of the code that was read")]
+
+
 class ModelSection(_Section):
-    """`[model]`: the base model."""
+    """`[model]`: the base model; `source` where `download` takes it from another place than the hub's `id`."""
 
     id: str
     revision: str | None = None
     path: str
+    source: str | None = None
 
 
 class DatasetSection(_Section):
@@ -94,12 +99,13 @@ class ProjectSection(_Section):
 
 
 class Manifest(_Section):
-    """The whole of `scaffolder.toml`."""
+    """The whole of `scaffolder.toml`; `[trust]` names the repositories whose own Python code may run, at one commit."""
 
     project: ProjectSection
     model: ModelSection
     dataset: DatasetSection
     workflows: dict[str, WorkflowSection]
+    trust: dict[str, Commit] = Field(default_factory=dict)
     targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -64,6 +64,17 @@ def no_run_ignores_a_key(tmp_path_factory):
     assert [line for line in lines if "Ignoring" in line] == []
 
 
+@pytest.fixture
+def hub():
+    """A model hub on loopback that holds a tiny repository."""
+    from tests.hub_client import FILES, REPO
+    from tests.hub_server import serve
+
+    with serve() as found:
+        found.put(REPO, FILES)
+        yield found
+
+
 @dataclass(frozen=True)
 class Result:
     code: int

@@ -15,6 +15,7 @@ from scaffolder.cli import (
     evaluate,
     fleet,
     generate,
+    login,
     new,
     presets,
     run,
@@ -46,6 +47,8 @@ app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 app.command("download")(download.download)
+app.command("login")(login.login)
+app.command("whoami")(login.whoami)
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)

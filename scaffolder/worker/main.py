@@ -6,11 +6,13 @@ import contextlib
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from .channel import Channel, StopRequested
 from .explain import explain
 from .measure import memory_figures
+from .trust import guard
 
 
 def main() -> int:
@@ -19,6 +21,7 @@ def main() -> int:
     job = channel.receive()
     os.chdir(job["root"])
     try:
+        guard(Path(job["root"]))
         _TASKS[job["task"]](job, channel)
     except StopRequested:
         channel.emit("stopped")

@@ -215,6 +215,13 @@ def test_stack_and_method_follow_from_the_hardware(answers, expected, make):
     assert (told["hardware"], "cuda" if "liger" in stack else "cpu", told["method"]) == expected
 
 
+def test_steps_given_beforehand_take_the_place_of_epochs(make):
+    project = make(hardware="cuda-24gb", max_steps=7)
+    config = json.loads((project / "fine-tuning" / "lora.json").read_text(encoding="utf-8"))
+    arguments = config["passes"]["lora"]["training_args"]
+    assert (arguments["max_steps"], "num_train_epochs" in arguments) == (7, False)
+
+
 @pytest.mark.parametrize(
     ("hardware", "step"),
     [

@@ -39,11 +39,15 @@ class Output:
     @property
     def live(self) -> bool:
         """Whether a view that redraws itself can be shown."""
-        return self.talk.is_terminal and not self.quiet
+        return not self.quiet and sys.stderr.isatty() and self.talk.is_terminal
 
     def say(self, text: str = "") -> None:
         """Tell what is going on; not part of the result."""
-        self.talk.print(text, markup=False, soft_wrap=True)
+        if sys.stderr.isatty():
+            self.talk.print(text, markup=False, soft_wrap=True)
+        elif not self.quiet:
+            # The same without loading rich, which takes longer than a run that finds nothing to do.
+            print(text, file=sys.stderr)  # noqa: T201 - the only printer
 
     def data(self, value: Any, text: RenderableType | None = None, *, wide: bool = False) -> None:
         """Print a result: as JSON where that was asked for, else as `text`; `wide` lines are left whole."""

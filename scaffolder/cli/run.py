@@ -13,7 +13,8 @@ from scaffolder.cli.progress import forecast_text, show_progress
 from scaffolder.errors import ScaffolderError, SomeFailed, UsageError
 
 if TYPE_CHECKING:
-    from scaffolder.workflow import Planned, RunResult
+    from scaffolder.workflow.execute import RunResult
+    from scaffolder.workflow.preview import Planned
 
 
 def run(
@@ -42,7 +43,6 @@ def run(
 ) -> None:
     """Run a workflow and what it needs; done means that the result was opened and works."""
     from scaffolder.project import find_project
-    from scaffolder.workflow import preview_workflows, run_workflows
 
     output = Output(json=json, quiet=quiet)
     if workflow == "all" and (preset or values):
@@ -51,6 +51,8 @@ def run(
     overrides = key_values(values or [], "--set")
     with show_progress(output) as on_event:
         if dry_run:
+            from scaffolder.workflow.preview import preview_workflows
+
             planned = preview_workflows(
                 project,
                 workflow,
@@ -62,6 +64,8 @@ def run(
             )
             output.data(planned, "\n".join(_line(entry) for entry in planned))
             return
+        from scaffolder.workflow.execute import run_workflows
+
         failed: dict[str, ScaffolderError] = {}
         results = run_workflows(
             project,

@@ -1,29 +1,23 @@
-"""Run workflows one after the other, each after what it needs."""
+"""Run workflows one after the other, each after what it needs; what only a run needs is imported when there is one."""
 
 from __future__ import annotations
 
-import datetime
-import shutil
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import plan
-from scaffolder.content import Hashes, digest
-from scaffolder.environment import Environment
-from scaffolder.errors import Interrupted, RunFailed, ScaffolderError
+from scaffolder.content import Hashes
+from scaffolder.environment import find_environment
+from scaffolder.errors import EnvironmentFault, Interrupted, RunFailed, ScaffolderError
 from scaffolder.lock import project_lock
-from scaffolder.project import Project
-from scaffolder.records import RunRecord, draw_loss, other_template, read_record
-from scaffolder.workflow.job import make_job
-from scaffolder.workflow.publish import prune, publish, record, remember_losses
-from scaffolder.workflow.ready import EventSink, check_adapter, check_support, prepare
-from scaffolder.workflow.room import check_room
-from scaffolder.workflow.supervise import supervise
+from scaffolder.records import RunRecord
+from scaffolder.workflow.current import Context, EventSink, compare, resolve_workflows, since
 
 if TYPE_CHECKING:
+    from scaffolder.environment import Environment
     from scaffolder.plan import Fingerprint, Workflow
+    from scaffolder.project import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +68,19 @@ def run_workflows(
     Raises:
         ScaffolderError: A workflow could not run, failed, or made something that does not work.
     """
-    workflows, environment = prepare(project, name, preset=preset, overrides=overrides, on_event=on_event)
+    workflows = resolve_workflows(project, name, preset=preset, overrides=overrides)
+    environment = _environment(project, workflows, on_event)
     state = project.root / plan.STATE_FOLDER
+    again = {workflow.name for workflow in workflows if restart and name in (workflow.name, "all")}
     results = []
     with project_lock(state, purpose=f"run {name}", wait=wait):
         hashes = Hashes(state / "hashes.json", fresh=rehash)
         runner = _Runner(project, environment, hashes, force, on_event)
+        runner.check(workflows, again)
         for workflow in workflows:
             try:
                 _check_needs(project, workflow, failed or {})
-                result = runner.run(workflow, restart=restart and name in (workflow.name, "all"))
+                result = runner.run(workflow, restart=workflow.name in again)
             except ScaffolderError as error:
                 if failed is None or isinstance(error, Interrupted):
                     raise
@@ -97,6 +94,18 @@ def run_workflows(
     return results
 
 
+def _environment(project: Project, workflows: list[Workflow], on_event: EventSink) -> Environment:
+    """Return the project's environment; without one, mistakes in the workflows are still told first."""
+    try:
+        return find_environment(project.root)
+    except EnvironmentFault:
+        from scaffolder.workflow.ready import check_inputs
+
+        for workflow in workflows:
+            check_inputs(project, workflow, on_event)
+        raise
+
+
 def _check_needs(project: Project, workflow: Workflow, failed: dict[str, ScaffolderError]) -> None:
     missing = [need for need in plan.section(project, workflow.name).needs if need in failed]
     if missing:
@@ -104,97 +113,40 @@ def _check_needs(project: Project, workflow: Workflow, failed: dict[str, Scaffol
 
 
 @dataclass(frozen=True, slots=True)
-class _Runner:
-    """What every workflow of one command shares."""
+class _Runner(Context):
+    """Runs what is not up to date, and checks each before it costs anything."""
 
-    project: Project
-    environment: Environment
-    hashes: Hashes
-    force: bool
-    on_event: EventSink
+    checked: set[str] = field(default_factory=set)
+
+    def check(self, workflows: list[Workflow], restarted: set[str]) -> None:
+        """Tell mistakes in the last workflow before the first one trains; what holds has passed before."""
+        for workflow in workflows:
+            reason, _ = compare(workflow, self._fingerprint(workflow), self.hashes, restart=workflow.name in restarted)
+            if reason is not None:
+                self._check(workflow)
 
     def run(self, workflow: Workflow, *, restart: bool) -> RunResult:
         """Leave a workflow alone that is up to date, else run it aside, verify and publish it."""
-        check_adapter(self.project, workflow)
-        check_support(self.project, workflow, self.environment)
-        wanted = plan.fingerprint(self.project, workflow, self.environment, self.hashes)
-        published = read_record(workflow.output)
-        reason = why_run(workflow, wanted, published, self.hashes) if not restart else "restarted"
+        wanted = self._fingerprint(workflow)
+        reason, published = compare(workflow, wanted, self.hashes, restart=restart)
         if reason is None:
             assert published is not None
-            return RunResult(published, workflow.output, False, f"nothing changed since {published.started[:19]}")
-        folder = workflow.runs_folder / f"{workflow.name}-{workflow.preset}-{wanted.key[:12]}"
-        # Olive's cache holds absolute paths: a moved or copied project begins a new one.
-        cache = workflow.runs_folder / "cache" / digest([wanted.content_key, str(self.project.root)])[:16]
-        if restart:
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(cache, ignore_errors=True)
-        finished = read_record(folder / "output")
-        if finished is None or finished.fingerprint.key != wanted.key:
-            finished = self._make(workflow, wanted, reason, folder, cache)
-        adapter = other_template(self.project, finished)
-        if adapter is not None:
-            warning = f"{adapter} was trained with another chat template than this export has"
-            self.on_event({"event": "warning", "message": warning})
-        publish(folder / "output", workflow.output)
-        prune(cache.parent)
-        remember_losses(self.project, finished, self.environment, self.hashes)
-        return RunResult(finished, workflow.output, True, reason)
+            return RunResult(published, workflow.output, False, since(published))
+        from scaffolder.workflow.make import make_artefact
+        from scaffolder.workflow.ready import check_adapter
 
-    def _make(self, workflow: Workflow, wanted: Fingerprint, reason: str, folder: Path, cache: Path) -> RunRecord:
-        """Run the worker into the run's folder; what it leaves there has been verified and has its record."""
-        self.on_event({"event": "workflow", "name": workflow.name, "preset": workflow.preset, "reason": reason})
-        forecast = check_room(self.project, workflow, force=self.force)
-        if forecast is not None:
-            self.on_event(forecast.as_event())
-        aside = folder / "output"
-        shutil.rmtree(aside, ignore_errors=True)
-        started, clock = datetime.datetime.now().astimezone(), time.monotonic()
-        try:
-            outcome = supervise(
-                self.environment.python,
-                make_job(self.project, workflow, aside, cache, forecast),
-                folder,
-                self.on_event,
-                command=f"run {workflow.name}",
-                begin=_begin(workflow, wanted, reason),
-            )
-        finally:
-            draw_loss(folder, title=f"{workflow.name} ({workflow.preset})")
-        finished = record(
-            self.project,
-            workflow,
-            wanted,
-            folder.name,
-            started,
-            time.monotonic() - clock,
-            outcome,
-            forecast,
-            self.hashes,
-        )
-        finished.write(aside)
-        # Stays when a later run takes the artefact's place.
-        finished.write(folder)
-        return finished
+        # What it needs has run by now.
+        check_adapter(self.project, workflow)
+        self._check(workflow)
+        return RunResult(make_artefact(self, workflow, wanted, reason, restart=restart), workflow.output, True, reason)
 
+    def _fingerprint(self, workflow: Workflow) -> Fingerprint:
+        return plan.fingerprint(self.project, workflow, self.environment, self.hashes)
 
-def _begin(workflow: Workflow, wanted: Fingerprint, reason: str) -> dict[str, Any]:
-    return {
-        "workflow": workflow.name,
-        "preset": workflow.preset,
-        "reason": reason,
-        "output": workflow.config["output_dir"],
-        "config": workflow.config,
-        "fingerprint": asdict(wanted),
-    }
+    def _check(self, workflow: Workflow) -> None:
+        from scaffolder.workflow.ready import check_inputs, check_support
 
-
-def why_run(workflow: Workflow, wanted: Fingerprint, published: RunRecord | None, hashes: Hashes) -> str | None:
-    """Return why the workflow has to run, or None where what is published still holds."""
-    if published is None:
-        return "no verified result yet"
-    if published.fingerprint.key != wanted.key:
-        return wanted.difference(published.fingerprint)
-    if not published.intact(workflow.output, hashes):
-        return "the published files were changed or are incomplete"
-    return None
+        if workflow.name not in self.checked:
+            check_inputs(self.project, workflow, self.on_event)
+        self.checked.add(workflow.name)
+        check_support(self.project, workflow, self.environment)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder import plan
 from scaffolder.content import Hashes
-from scaffolder.records import read_record
-from scaffolder.workflow.execute import why_run
-from scaffolder.workflow.ready import EventSink, prepare
+from scaffolder.environment import find_environment
+from scaffolder.workflow.current import EventSink, compare, resolve_workflows, since
+from scaffolder.workflow.ready import check_inputs, check_support
 from scaffolder.workflow.room import Forecast, check_room
 
 if TYPE_CHECKING:
@@ -54,27 +54,27 @@ def preview_workflows(
     Raises:
         ScaffolderError: Whatever would keep the run from starting.
     """
-    workflows, environment = prepare(project, name, preset=preset, overrides=overrides, on_event=on_event)
+    workflows = resolve_workflows(project, name, preset=preset, overrides=overrides)
+    environment = find_environment(project.root)
     hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json", fresh=rehash)
     planned: list[Planned] = []
     for workflow in workflows:
-        published = read_record(workflow.output)
         wanted = plan.fingerprint(project, workflow, environment, hashes)
-        reason = why_run(workflow, wanted, published, hashes)
+        reason, published = compare(workflow, wanted, hashes, restart=restart and name in (workflow.name, "all"))
         before = [earlier.workflow for earlier in planned if earlier.would_run]
         needed = [need for need in plan.section(project, workflow.name).needs if need in before]
-        if restart and name in (workflow.name, "all"):
-            reason = "restarted"
-        elif reason is None and needed:
+        if reason is None and needed:
             reason = f"{', '.join(needed)} would run before it"
-        since = f"nothing changed since {published.started[:19]}" if published else ""
+        if reason is not None:
+            check_inputs(project, workflow, on_event)
+            check_support(project, workflow, environment)
         planned.append(
             Planned(
                 workflow.name,
                 workflow.preset,
                 project.relative(workflow.output),
                 reason is not None,
-                reason or since,
+                reason or since(published),
                 workflow.config,
                 check_room(project, workflow, force=True) if reason else None,
             )

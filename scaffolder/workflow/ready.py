@@ -1,72 +1,23 @@
-"""Everything that can be known before the first workflow starts: order, mistakes, what the stack cannot do."""
+"""Everything that can be known before a workflow starts: mistakes, missing inputs, what the stack cannot do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaffolder import plan, support
 from scaffolder.dataset import check_workflow
-from scaffolder.environment import Environment, find_environment
 from scaffolder.errors import ConfigError
 from scaffolder.oliveconfig import describe
 
 if TYPE_CHECKING:
+    from scaffolder.environment import Environment
     from scaffolder.plan import Workflow
     from scaffolder.project import Project
-
-EventSink = Callable[[dict[str, Any]], None]
-
-
-def prepare(
-    project: Project,
-    name: str,
-    *,
-    preset: str | None,
-    overrides: dict[str, Any] | None,
-    on_event: EventSink,
-) -> tuple[list[Workflow], Environment]:
-    """Resolve and check a workflow, or all, with what they need, before any of them starts.
-
-    Raises:
-        ScaffolderError: A configuration, a file, the model or the environment is not fit to run.
-    """
-    workflows = [
-        plan.resolve(
-            project,
-            current,
-            preset=preset if current == name else None,
-            overrides=overrides if current == name else None,
-        )
-        for current in _order(project, name)
-    ]
-    # Mistakes in the last workflow are told before the first one trains.
-    for workflow in workflows:
-        _check_inputs(project, workflow, on_event)
-    environment = find_environment(project.root)
-    for workflow in workflows:
-        check_support(project, workflow, environment)
-    return workflows, environment
+    from scaffolder.workflow.current import EventSink
 
 
-def _order(project: Project, name: str) -> list[str]:
-    """Return the named workflow after everything it needs, each once."""
-    ordered: list[str] = []
-
-    def visit(current: str, path: tuple[str, ...]) -> None:
-        if current in path:
-            raise ConfigError(f"workflows need each other: {' → '.join((*path, current))}")
-        for need in plan.section(project, current).needs:
-            visit(need, (*path, current))
-        if current not in ordered:
-            ordered.append(current)
-
-    for start in project.manifest.workflows if name == "all" else [name]:
-        visit(start, ())
-    return ordered
-
-
-def _check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> None:
+def check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> None:
+    """Refuse a configuration with mistakes, and inputs that are missing or unfit."""
     problems = plan.problems(project, workflow)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:

@@ -25,7 +25,7 @@ def scores():
     """Losses and answers of every form, by name."""
     from scaffolder import evaluation
     from scaffolder.project import find_project
-    from scaffolder.workflow import run_workflows
+    from scaffolder.workflow.execute import run_workflows
 
     root = REPOSITORY / "demo-project"
     assert root.is_dir(), "`make demo` first"

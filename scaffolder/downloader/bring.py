@@ -174,7 +174,7 @@ def _tell_of_code(project: Project, repository: Repository, trusted: bool, on_ev
         message = f"{repository.id} is trusted at {pinned[:12]}, and this is {repository.commit[:12]}: no code is taken"
         on_event({"event": "warning", "message": message})
     elif code:
-        on_event({"event": "note", "message": f"its own Python code is left out: {', '.join(code)}"})
+        on_event({"event": "note", "message": f"its own Python code is not trusted: {', '.join(code)}"})
 
 
 def _commits(hub: Hub, repository: Repository, target: Target, request: Request) -> tuple[str, ...]:

@@ -168,7 +168,7 @@ def test_revision_of_the_manifest_counts(project, hub):
 def test_trusted_repository_brings_its_code_with_a_warning(project, hub):
     commit = hub.put("acme/own", {**FILES, "modeling_own.py": b"x = 1"})
     result = download(project, hub, "acme/own")
-    assert "its own Python code is left out: modeling_own.py" in result.stderr
+    assert "its own Python code is not trusted: modeling_own.py" in result.stderr
     assert "modeling_own.py" not in files_of(project, "acme/own")
     with (project / "scaffolder.toml").open("a") as manifest:
         manifest.write(f'\n[trust]\n"acme/own" = "{commit}"\n')

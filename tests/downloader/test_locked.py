@@ -143,6 +143,15 @@ def test_update_shows_what_is_new_and_fetches_only_that(project, hub):
     ]
 
 
+def test_another_choice_of_files_stays_at_the_locked_commit(project, hub):
+    download(project, hub, REPO)
+    hub.put(REPO, NEW)
+    result = download(project, hub, REPO, "--exclude", "tokenizer*")
+    assert result.returncode == 0, result.stderr
+    assert is_whole(project, FILES, WANTED - {"tokenizer.json"})
+    assert f'commit = "{COMMIT}"' in lock_of(project)
+
+
 def test_update_with_nothing_new(project, hub):
     download(project, hub, REPO)
     before = lock_of(project)

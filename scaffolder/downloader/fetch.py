@@ -159,7 +159,7 @@ def _there(target: Target, request: Request, hashes: Hashes) -> Downloaded | Non
         lines = [f"{modellock.MODEL_CACHE}/{target.id}/{each.path} {each.message}" for each in altered]
         raise ScaffolderError(
             "\n".join([f"{target.id} is not what models.lock says", *lines]),
-            hint="`scaffolder download --force` brings the locked files back; changes made here are lost",
+            hint=f"`scaffolder download {target.id} --force` brings the locked files back; changes made here are lost",
         )
     if found:
         return None

@@ -95,6 +95,8 @@ def decide(project: Project, request: Request) -> Target:
     place = _place(request, source.id if request.name else model.id)
     entry = modellock.read(project.root).get(place)
     stands = entry is not None and _stands(entry, text, source, revision, request)
+    if entry is not None and not stands and entry.source == source.uri and not request.update:
+        revision = revision or entry.commit  # another choice of files is no wish for another commit
     if request.locked and not stands:
         raise _not_locked(place, entry)
     if stands and entry is not None and entry.source == EmbeddedSource().uri:

@@ -103,7 +103,6 @@ def transfer(
                 path = waiting.get_nowait()
                 try:
                     found[path] = _bring(path, files[path], folder, parts, open_file, find, board)
-                    board.events.put({"event": "file", "path": path, "size": files[path].size})
                 except _Stopped:
                     raise
                 except Exception as error:
@@ -171,10 +170,12 @@ def _bring(
                 if place != final:
                     _take(place, final, link=own)
                 board.count(file.size, received=False)
+                board.events.put({"event": "file", "path": path, "size": file.size, "fetched": False})
                 return there
         final.unlink(missing_ok=True)
         locked = _receive(path, file, part, open_file, board)
         part.replace(final)
+    board.events.put({"event": "file", "path": path, "size": file.size, "fetched": True})
     return locked
 
 

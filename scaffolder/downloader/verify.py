@@ -57,5 +57,5 @@ def problem_error(found: Verified) -> ScaffolderError:
         "\n".join(
             [f"{count} file{'s' if count > 1 else ''} differ{'' if count > 1 else 's'} from models.lock", *lines]
         ),
-        hint="`scaffolder download --force` brings the locked files back",
+        hint=f"`scaffolder download {found.problems[0]['model']} --force` brings the locked files back",
     )

@@ -143,6 +143,15 @@ def test_update_shows_what_is_new_and_fetches_only_that(project, hub):
     ]
 
 
+def test_another_choice_of_files_stays_at_the_locked_commit(project, hub):
+    download(project, hub, REPO)
+    hub.put(REPO, NEW)
+    result = download(project, hub, REPO, "--exclude", "tokenizer*")
+    assert result.returncode == 0, result.stderr
+    assert is_whole(project, FILES, WANTED - {"tokenizer.json"})
+    assert f'commit = "{COMMIT}"' in lock_of(project)
+
+
 def test_update_with_nothing_new(project, hub):
     download(project, hub, REPO)
     before = lock_of(project)
@@ -168,7 +177,7 @@ def test_revision_of_the_manifest_counts(project, hub):
 def test_trusted_repository_brings_its_code_with_a_warning(project, hub):
     commit = hub.put("acme/own", {**FILES, "modeling_own.py": b"x = 1"})
     result = download(project, hub, "acme/own")
-    assert "its own Python code is left out: modeling_own.py" in result.stderr
+    assert "its own Python code is not trusted: modeling_own.py" in result.stderr
     assert "modeling_own.py" not in files_of(project, "acme/own")
     with (project / "scaffolder.toml").open("a") as manifest:
         manifest.write(f'\n[trust]\n"acme/own" = "{commit}"\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def render(
     """
     import copier
 
-    with _our_errors(source), warnings.catch_warnings():
+    with _our_errors(source), _each_text_compiled_once(), warnings.catch_warnings():
         # A working copy with changes is rendered as it is; its author knows.
         warnings.simplefilter("ignore")
         worker = copier.run_copy(
@@ -58,6 +59,19 @@ def render(
         visible = [name for name, question in known.items() if question.get("when") is not False]
         raise UsageError(f"unknown question `{unknown[0]}`", hint=f"the template asks for: {', '.join(visible)}")
     return {name: given[name] for name in known if name in given}
+
+
+@contextlib.contextmanager
+def _each_text_compiled_once() -> Iterator[None]:
+    """Copier compiles a question's texts anew at each look at them, which is most of a render's time."""
+    from jinja2 import Environment
+
+    compile_text = Environment.from_string
+    Environment.from_string = functools.cache(compile_text)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        Environment.from_string = compile_text  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

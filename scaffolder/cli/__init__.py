@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -85,6 +86,10 @@ def _main(argv: list[str]) -> int:
 def _unexpected(error: Exception) -> int:
     if debug():
         traceback.print_exc()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" at {error.filename}" if error.filename else ""
+        Output().error(ScaffolderError(f"the disk is full{place}", hint="make room, then run the same command again"))
+        return int(ExitCode.FAILED)
     described = ScaffolderError(
         f"unexpected {type(error).__name__}: {error}",
         hint="" if debug() else "SCAFFOLDER_DEBUG=1 shows where; please report it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -9,6 +10,7 @@ from typing import Any
 
 from .channel import Channel, StopRequested
 from .explain import explain
+from .measure import memory_figures
 
 
 def main() -> int:
@@ -22,9 +24,11 @@ def main() -> int:
         channel.emit("stopped")
         return 130
     except Exception as error:
-        traceback.print_exc()
-        message, hint = explain(error)
-        channel.emit("failed", type=type(error).__name__, message=message, hint=hint)
+        with contextlib.suppress(OSError):  # the log lies on the disk that is full
+            traceback.print_exc()
+        told = explain(error, job)
+        message = told.message if told.kind != "memory" else f"{told.message}: {memory_figures(error)}"
+        channel.emit("failed", type=type(error).__name__, message=message, hint=told.hint, kind=told.kind)
         return 1
     channel.emit("end")
     sys.stdout.flush()

@@ -57,6 +57,7 @@ def check_data(
         "files": [source.spec() for source in sources],
         "model": str(project.model_folder) if project.model_folder.is_dir() else None,
         "all_tokens": all_tokens,
+        "chat_template": project.manifest.dataset.prompt_template,
     }
     found = next(event for event in run_job(project, "data check", job, on_event) if event["event"] == "checked")
     report = {name: found[name] for name in ("files", "findings", "notes", "seconds", "peak_memory")}
@@ -103,6 +104,9 @@ def refuse(report: Report) -> None:
 def _key(project: Project, sources: list[Source], hashes: Hashes, all_tokens: bool) -> str:
     folder = project.model_folder
     tokenizer = sorted({path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()})
+    template = project.manifest.dataset.prompt_template
+    if template and (project.root / template).is_file():
+        tokenizer.append(project.root / template)
     return digest(
         [
             _RULES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaffolder.dataset.sources import training_data
+from scaffolder.dataset.sources import data_configs, training_data
 from scaffolder.dataset.worker import run_job
 from scaffolder.errors import ConfigError
 
@@ -77,7 +77,9 @@ def preview(project: Project, count: int, *, skip: int = 0, path: str | None = N
     chosen = path or project.manifest.dataset.train
     if not (project.root / chosen).is_file():
         raise ConfigError(f"missing dataset {chosen}", hint="put your examples there")
-    job = {"path": chosen, "skip": skip, "count": count, "model": model, "data": data}
+    # Scripts of other entries change the tokenizer too: a project's own prompt template is one.
+    scripts = [entry["user_script"] for entry in data_configs(workflow.config) if entry.get("user_script")]
+    job = {"path": chosen, "skip": skip, "count": count, "model": model, "data": data, "scripts": scripts}
     for event in run_job(project, "data preview", job, lambda _event: None):
         if event["event"] == "previewed":
             yield _row(event)

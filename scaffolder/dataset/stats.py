@@ -52,7 +52,7 @@ class Stats:
         cut: Tokens lost to `max_seq_len`.
         max_seq_len: Longest sequence.
         packed_blocks: Blocks of `max_seq_len` that the tokens fill.
-        batch: Rows of a step, accumulation included.
+        batch: Rows of a step, accumulation included; packed, sequences of several.
         steps_per_epoch: Steps that see every row once.
         steps: Of the whole training as configured.
         epochs: Of the whole training.
@@ -87,7 +87,7 @@ def measure(project: Project, report: Report) -> Stats:
     found = training_data(project)
     if found is None:
         raise ConfigError(f"no workflow trains on {project.manifest.dataset.train}", hint="`scaffolder validate`")
-    workflow, _ = found
+    workflow, data = found
     file = report.files[0]
     if file.lengths is None or not file.lengths.counted_rows:
         reason = "; ".join(report.notes) or f"{file.path} holds no example that training can use"
@@ -97,10 +97,11 @@ def measure(project: Project, report: Report) -> Stats:
     arguments = _training_arguments(workflow.config)
     rows = int(arguments.get("per_device_train_batch_size", _DEFAULT_BATCH))
     batch = rows * int(arguments.get("gradient_accumulation_steps", 1))
-    per_epoch = max(1, math.ceil(used / batch))
-    steps = _steps(arguments, per_epoch)
     tokens = round(lengths.kept * scale)
     limit = file.max_seq_len or lengths.longest
+    packed = (data.get("pre_process_data_config") or {}).get("packing") == "pack"
+    per_epoch = max(1, math.ceil((math.ceil(tokens / limit) if packed else used) / batch))
+    steps = _steps(arguments, per_epoch)
     seen = round(tokens * steps / per_epoch)
     return Stats(
         path=file.path,

@@ -58,10 +58,11 @@ class _File:
 def check_files(job: dict[str, Any], channel: Channel) -> None:
     """Check `job["files"]`, each with its columns and `max_seq_len`, together; reports once as `checked`.
 
-    The job: `files`, `model` (folder of the tokenizer, or None), `all_tokens`, `similar` and `temporary`.
+    The job: `files`, `model` (folder of the tokenizer, or None), `chat_template` (a file, in place of the
+    tokenizer's own), `all_tokens`, `similar` and `temporary`.
     """
     started = time.monotonic()
-    tokens, notes = _tokens(job.get("model"))
+    tokens, notes = _tokens(job.get("model"), job.get("chat_template"))
     scanner = Scanner(tokens_of(tokens) if tokens else COMMON_CONTROL)
     similar = _similar(job, notes)
     files = [_file(spec, exact=job.get("all_tokens", False)) for spec in job["files"]]
@@ -83,7 +84,7 @@ def check_files(job: dict[str, Any], channel: Channel) -> None:
     )
 
 
-def _tokens(model: str | None) -> tuple[_Tokens | None, list[str]]:
+def _tokens(model: str | None, template: str | None) -> tuple[_Tokens | None, list[str]]:
     unknown = "lengths in tokens are not known: "
     if not model or not any(Path(model).glob("tokenizer*")):
         return None, [unknown + "the model is not downloaded (`scaffolder download`)"]
@@ -93,6 +94,8 @@ def _tokens(model: str | None) -> tuple[_Tokens | None, list[str]]:
         tokenizer = load_tokenizer(model)
     except TaskError as error:
         return None, [f"{unknown}{error}"]
+    if template and Path(template).is_file():
+        tokenizer.chat_template = Path(template).read_text(encoding="utf-8")
     if not getattr(tokenizer, "chat_template", None):
         return None, [unknown + "the model has no chat template"]
     return _Tokens(Renderer(tokenizer), Counter(tokenizer)), []

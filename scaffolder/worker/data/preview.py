@@ -21,11 +21,15 @@ _IGNORED = -100  # the label that the loss leaves out
 def preview_rows(job: dict[str, Any], channel: Channel) -> None:
     """Report the tokens of rows, one event `previewed` each, with which of them are learnt.
 
-    The job: `path`, `skip`, `count`, `model`, and `data`, a data configuration of Olive.
+    The job: `path`, `skip`, `count`, `model`, `data`, a data configuration of Olive, and `scripts`, which it runs
+    before the first pass.
     """
     from datasets import Dataset
+    from olive.common.import_lib import import_user_module
     from olive.data.config import DataConfig
 
+    for script in job["scripts"]:
+        import_user_module(script)
     findings = Findings(job["path"])
     rows = itertools.islice(_rows(job["path"], findings), job["skip"], job["skip"] + job["count"])
     tokenizer = load_tokenizer(job["model"])

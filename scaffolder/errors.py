@@ -56,6 +56,10 @@ class RunFailed(ScaffolderError):
     """A workflow ended without a verified result."""
 
 
+class GateFailed(ScaffolderError):
+    """A model works, but does not hold what the project asks of it."""
+
+
 class Interrupted(ScaffolderError):
     """The user stopped the command."""
 

@@ -20,9 +20,11 @@ WORKER = Path(__file__).parent / "worker"
 
 
 def capture(
-    command: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 60.0
+    command: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 60.0, online: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short command to its end and return its output; the exit code is the caller's to judge.
+    """Run a command to its end and return its output; the exit code is the caller's to judge.
+
+    The hub is off for it, unless `online`.
 
     Raises:
         EnvironmentFault: The program does not exist or does not answer within `timeout` seconds.
@@ -31,7 +33,7 @@ def capture(
         return subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
-            env=child_environment(),
+            env=child_environment(**({"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"} if online else {})),
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -115,13 +117,12 @@ class Worker:
                 )
             except OSError as error:
                 raise EnvironmentFault(f"cannot start {self._python}: {error.strerror}") from error
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(self._job) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died at once; the events' end says so
+        self.send(self._job)
         return self
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send the job, or a request to a worker that takes several."""
+        self._say(json.dumps(message))
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield events until the worker closes its output."""
@@ -131,9 +132,13 @@ class Worker:
 
     def request_stop(self) -> None:
         """Ask for an end at the next safe point; while there is none, the worker ends at once."""
+        self._say("stop")
+
+    def _say(self, line: str) -> None:
         assert self._process.stdin is not None
+        # Where it died, the events' end says so.
         with contextlib.suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write("stop\n")
+            self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
     def kill(self) -> None:

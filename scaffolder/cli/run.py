@@ -10,7 +10,8 @@ from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
 
 if TYPE_CHECKING:
-    from scaffolder.workflow import Planned
+    from scaffolder.project import Project
+    from scaffolder.workflow import Planned, RunResult
 
 
 def run(
@@ -57,6 +58,7 @@ def run(
             wait=wait,
             on_event=on_event,
         )
+    _renew_adapters(project, results, output)
     summary = [
         {
             "workflow": result.record.workflow,
@@ -72,6 +74,33 @@ def run(
         for result in results
     ]
     output.data(summary, "\n".join(result.record.output for result in results if _named(result.record, workflow)))
+    if workflow == "all":
+        _hold_gates(project, output)
+
+
+def _hold_gates(project: Project, output: Output) -> None:
+    """Everything was made; where the project asks something of it, it has to hold that too."""
+    from scaffolder import evaluation
+    from scaffolder.cli.evaluate import evaluate_models
+
+    needed = evaluation.models_needed(project)
+    if needed:
+        evaluate_models(project, needed, output, silent=True)
+
+
+def _renew_adapters(project: Project, results: list[RunResult], output: Output) -> None:
+    """An export with adapters as inputs gets every adapter that fits; its base is not made again for that."""
+    from scaffolder import adapters
+
+    exports = adapters.serving_exports(project)
+    for result in results:
+        if result.output not in exports:
+            continue
+        for fit in adapters.renew_adapters(project, result.output):
+            if fit.state == "added":
+                output.say(f"adapter {fit.adapter} added to {fit.export}")
+            for problem in fit.problems:
+                output.say(f"adapter {fit.adapter} not added to {fit.export}: {problem}")
 
 
 def _named(record: object, workflow: str) -> bool:

@@ -43,10 +43,10 @@ def _convert(job: dict[str, Any], channel: Channel) -> None:
     convert_gguf(job, channel)
 
 
-def _generate(job: dict[str, Any], channel: Channel) -> None:
-    from .generate import generate
+def _session(job: dict[str, Any], channel: Channel) -> None:
+    from .session import hold
 
-    generate(job, channel)
+    hold(job, channel)
 
 
 def _evaluate(job: dict[str, Any], channel: Channel) -> None:
@@ -55,4 +55,10 @@ def _evaluate(job: dict[str, Any], channel: Channel) -> None:
     evaluate(job, channel)
 
 
-_TASKS = {"run": _run, "convert": _convert, "generate": _generate, "evaluate": _evaluate}
+def _adapters(job: dict[str, Any], channel: Channel) -> None:
+    from .adapters import fit_adapters
+
+    fit_adapters(job, channel)
+
+
+_TASKS = {"run": _run, "convert": _convert, "session": _session, "evaluate": _evaluate, "adapters": _adapters}

@@ -30,3 +30,10 @@ def peak_gpu_memory() -> int:
 def folder_size(folder: Path) -> int:
     """Return the size of all files under `folder`, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def resident_memory() -> int:
+    """Return what this process holds in memory now, in bytes."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

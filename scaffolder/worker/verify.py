@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from .chat import prompt_text
 from .explain import TaskError
 from .loss import evaluation_samples, response_loss
-from .models import LanguageModel, OnnxModel, Sample, Sampling, TorchModel, answer, load_model
+from .models import LanguageModel, Sample, Sampling, answer, load_model
+from .onnx_model import OWN_ADAPTER, OnnxModel
+from .torch_model import TorchModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +56,7 @@ def verify(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any
         return {"kind": kind, **_verify_onnx(folder, job)}
     if kind == "model":
         model = load_model({"kind": "base", "path": str(_model_folder(folder))})
-        _check_answer(model)
+        check_answer(model)
         return {"kind": kind, "template": template_hash(model), **_losses(model, job)}
     raise TaskError(f"no model was found in the output ({', '.join(sorted(p.name for p in folder.iterdir()))})")
 
@@ -79,7 +81,7 @@ def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel) -> dict
     if second and not any(tensor.any() for tensor in second):
         raise TaskError("the adapter is as it was before training", "check learning_rate and max_steps")
     model = TorchModel({"kind": "adapter", "path": job["base"]["path"], "adapter": str(adapter)})
-    _check_answer(model)
+    check_answer(model)
     figures: dict[str, Any] = {"template": template_hash(model), "parameters": _count(weights)}
     figures["rank"] = settings.get("r")
     if job.get("evaluation"):
@@ -98,7 +100,8 @@ def _count(weights: dict[str, Any]) -> int:
 
 
 def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-    model = OnnxModel(str(folder))
+    own = folder / OWN_ADAPTER
+    model = OnnxModel({"path": str(folder), "adapters": {"own": str(own)} if own.is_file() else {}})
     if not model.tokenizer.chat_template:
         raise TaskError("the exported tokenizer has no chat template")
     text = prompt_text(model.tokenizer, _PROBE)
@@ -109,13 +112,21 @@ def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             "ONNX Runtime GenAI splits the prompt into other tokens than the tokenizer used in training",
             "another release of onnxruntime-genai may read this tokenizer; scaffolder doctor names the tested one",
         )
-    figures = _check_answer(model)
-    if model.adapted and job.get("evaluation"):
-        figures["before"] = _losses(OnnxModel(str(folder), adapted=False), job)["after"]
+    figures = {}
+    if model.adapters:
+        if job.get("evaluation"):
+            figures["before"] = _losses(model, job)["after"]
+        model.use("own")
+    figures |= check_answer(model)
     return {"template": template_hash(model), **figures, **_losses(model, job)}
 
 
-def _check_answer(model: LanguageModel) -> dict[str, Any]:
+def check_answer(model: LanguageModel) -> dict[str, Any]:
+    """Ask a plain question and return the speed.
+
+    Raises:
+        TaskError: The numbers are not finite, or the answer is empty.
+    """
     import torch
 
     ids = model.tokenizer.encode(prompt_text(model.tokenizer, _PROBE), add_special_tokens=False)

@@ -348,5 +348,6 @@ def _remember_losses(project: Project, record: RunRecord, environment: Environme
         return
     scores = Scores(project, environment, hashes)
     scores.remember(artefact, record.metrics["after"])
-    if "before" in record.metrics:
+    # "before" of an export is its own base's, which may be quantised.
+    if record.metrics["kind"] == "adapter" and "before" in record.metrics:
         scores.remember(find_artefact(project, "base"), record.metrics["before"])

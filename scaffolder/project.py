@@ -206,6 +206,8 @@ def _describe(problem: Any) -> str:
 
 def _section_of(path: tuple[int | str, ...]) -> type[BaseModel] | None:
     """Return the section that a key lies in: the whole file for a key of the top level."""
+    if not path:
+        return None
     if len(path) == 1:
         return Manifest
     section = Manifest.model_fields[str(path[0])].annotation if path[0] in Manifest.model_fields else None

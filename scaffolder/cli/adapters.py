@@ -90,7 +90,7 @@ def _table(found: Sequence[Adapter]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("adapter", "rank", "modules", "loss", "in exports"):
-        table.add_column(name, justify="right" if name in ("rank", "loss") else "left")
+        table.add_column(name, justify="right" if name in ("rank", "loss") else "left", no_wrap=name != "modules")
     for adapter in found:
         served = "\n".join(f"{export} ({state})" for export, state in adapter.served.items())
         loss = f"{adapter.loss:.3f}" if adapter.loss is not None else ""

@@ -8,6 +8,7 @@ import typer
 
 from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
+from scaffolder.cli.search import search_exports
 
 if TYPE_CHECKING:
     from scaffolder.project import Project
@@ -27,6 +28,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Say what would run and why; with --json its configuration too.")
     ] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Try exports, the smallest first, until one holds the gates; keep it.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this project.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -42,6 +46,10 @@ def run(
         raise UsageError("--preset and --set go with one workflow, not with all")
     project = find_project()
     overrides = key_values(values or [], "--set")
+    if search:
+        _refuse_beside_search(workflow, preset, overrides, restart=restart, dry_run=dry_run)
+        search_exports(project, workflow, output)
+        return
     with show_progress(output) as on_event:
         if dry_run:
             planned = preview_workflows(
@@ -76,6 +84,15 @@ def run(
     output.data(summary, "\n".join(result.record.output for result in results if _named(result.record, workflow)))
     if workflow == "all":
         _hold_gates(project, output)
+
+
+def _refuse_beside_search(
+    workflow: str, preset: str | None, overrides: object, *, restart: bool, dry_run: bool
+) -> None:
+    from scaffolder.errors import UsageError
+
+    if workflow == "all" or preset or overrides or restart or dry_run:
+        raise UsageError("--search chooses a workflow's preset itself", hint="scaffolder run gen-model --search")
 
 
 def _hold_gates(project: Project, output: Output) -> None:

@@ -62,18 +62,18 @@ _RULES = {
 }
 
 
-def models_needed(project: Project) -> dict[str, Artefact]:
-    """Return the models that have to be measured before the gates can be judged, by name."""
+def models_needed(project: Project, *, judged: bool = True) -> dict[str, Artefact]:
+    """Return the models that have to be measured for the gates, by name: the judged one, and those to compare with."""
     limits = project.manifest.gates.limits()
     needed = {"base": "min_improvement_vs_base", "merged": "max_loss_increase_vs_merged"}
     found = {name: find_artefact(project, name) for name, key in needed.items() if key in limits}
-    if limits:
-        name, artefact = judged(project)
+    if limits and judged:
+        name, artefact = judged_model(project)
         found.setdefault(name, artefact)
     return found
 
 
-def judged(project: Project) -> tuple[str, Artefact]:
+def judged_model(project: Project) -> tuple[str, Artefact]:
     """Return the model that the gates are about; exports go by their folder's name.
 
     Raises:
@@ -112,7 +112,7 @@ def judge_project(project: Project, scores: Sequence[Score]) -> list[Gate] | Non
         return []
     if models_needed(project).keys() - {score.name for score in scores}:
         return None
-    return judge(limits, judged(project)[0], scores)
+    return judge(limits, judged_model(project)[0], scores)
 
 
 def fail_if_missed(gates: Sequence[Gate]) -> None:

@@ -49,10 +49,12 @@ def render(title: str, model: str, comparison: Comparison, gates: Sequence[Gate]
 
 
 def base_of(score: Score, scores: Sequence[Score]) -> Score | None:
-    """Return the untuned model in the same form as `score`: what its loss is compared with."""
-    if score.form in ("adapter", "merged"):
-        return next((other for other in scores if other.form == "base"), None)
-    return next((other for other in scores if other.name == f"base-{score.name}"), None)
+    """Return the untuned model that a loss is compared with: in the same form where it was measured, else as it is."""
+    if score.form == "base":
+        return None
+    same = f"base-{score.name}" if score.form == "onnx" else "base"
+    found = {other.name: other for other in scores if other.form in ("base", "onnx")}
+    return found.get(same) or next((other for other in scores if other.form == "base"), None)
 
 
 def _plots(comparison: Comparison, curve: Curve | None) -> list[tuple[str, str]]:

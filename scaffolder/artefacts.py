@@ -124,10 +124,11 @@ def _base(project: Project, adapter: str | None) -> Artefact:
 
 def _adapted(project: Project, form: str, folder: Path) -> Artefact:
     base = _base(project, None)
-    # Merged into the weights, it can't be taken off again.
-    others = {} if form == "merged" else base.adapters
-    used = next((name for name, path in others.items() if path == folder), None)
-    return Artefact(form, base.path, folder, others, used)
+    if form == "merged":  # into the weights: it can't be taken off again
+        return Artefact(form, base.path, folder)
+    named = next((name for name, path in base.adapters.items() if path.samefile(folder)), None)
+    used = named or (folder.parent if folder.name == "adapter" else folder).name
+    return Artefact(form, base.path, folder, {**base.adapters, used: folder}, used)
 
 
 def _trained(project: Project, adapter: str | None) -> Path:

@@ -11,7 +11,7 @@ from scaffolder import presets
 from scaffolder.artefacts import NO_ADAPTER, find_artefact, served_adapters
 from scaffolder.environment import find_environment
 from scaffolder.errors import ScaffolderError, UsageError
-from scaffolder.process import Worker
+from scaffolder.process import Worker, stop_on_interrupt
 from scaffolder.records import find_runs
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Session:
     def answer(
         self, messages: Sequence[Message], sampling: Sampling, on_text: Callable[[str], None] = lambda _text: None
     ) -> Answer:
-        """Answer the last message of a conversation; `interrupt` (or Ctrl-C here) ends the answer early.
+        """Answer the last message of a conversation; Ctrl-C ends the answer early.
 
         Raises:
             Refused: The conversation is longer than the model's context; the message has the numbers.
@@ -144,10 +144,7 @@ class Session:
             text.append(piece)
             on_text(piece)
 
-        try:
-            event = self._until("answer", hear)
-        except KeyboardInterrupt:
-            self._worker.request_stop()
+        with stop_on_interrupt(self._worker):
             event = self._until("answer", hear)
         return Answer("".join(text), **{key: event[key] for key in Answer.__dataclass_fields__ if key != "text"})
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +16,7 @@ from scaffolder.settings import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 WORKER = Path(__file__).parent / "worker"
 
@@ -160,6 +162,30 @@ class Worker:
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
+
+
+@contextlib.contextmanager
+def stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
+    """First Ctrl-C: ask the worker to stop at the next safe point. Second: end it now.
+
+    The event tells whether there was one. No exception cuts a line of the worker's in two.
+    """
+    interrupted = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            worker.kill()
+        interrupted.set()
+        worker.request_stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end_tree(pid: int) -> None:

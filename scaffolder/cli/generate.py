@@ -22,6 +22,7 @@ from scaffolder.cli.options import (
     TopP,
 )
 from scaffolder.cli.output import Output, time_text
+from scaffolder.errors import Interrupted
 
 if TYPE_CHECKING:
     from scaffolder.inference import Answer, Message
@@ -53,8 +54,8 @@ def generate(
 
     output = Output(json=json, quiet=quiet)
     project = find_project()
-    artefact = inference.choose(project, model, adapter)
     questions = _questions(project, prompt or [], file)
+    artefact = inference.choose(project, model, adapter)
     sampling = inference.Sampling(max_new_tokens, temperature, top_p, top_k, seed)
     with inference.Session(project, artefact) as session:
         for question in questions:
@@ -63,6 +64,8 @@ def generate(
             messages = inference.conversation(project, question, system=system)
             answer = session.answer(messages, sampling, lambda text: None if json else output.stream(text))
             _show(output, {"model": model or artefact.form, "prompt": question}, answer, batch=len(questions) > 1)
+            if answer.finish == "interrupted":
+                raise Interrupted("stopped")
 
 
 def _questions(project: Project, prompts: list[str], file: str | None) -> list[str | list[Message]]:

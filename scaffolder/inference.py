@@ -35,6 +35,7 @@ class Sampling:
         top_p: Keep the likeliest tokens that make up this share.
         top_k: Keep at most this many of the likeliest tokens.
         seed: For temperatures above 0.
+        min_new_tokens: Until there are so many, no end token ends the answer: for measurements.
     """
 
     max_new_tokens: int = 256
@@ -42,6 +43,7 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 50
     seed: int = 0
+    min_new_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

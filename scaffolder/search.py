@@ -98,11 +98,10 @@ def _try(project: Project, workflow: str, preset: str, on_event: Callable[[dict[
         raise
     except ScaffolderError as error:
         return Trial(preset, None, [], error.message)
-    needed = evaluation.models_needed(project, judged=False)
-    models = {**needed, preset: find_artefact(project, str(result.output))}
+    models = {**evaluation.compared_with(project), preset: find_artefact(project, str(result.output))}
     compared = evaluation.evaluate(project, models, on_event=on_event)
-    gates = evaluation.judge(project.manifest.gates.limits(), preset, compared.scores)
-    return Trial(preset, next(score for score in compared.scores if score.name == preset), gates)
+    scores = {score.name: score for score in compared.scores}
+    return Trial(preset, scores[preset], evaluation.judge(project.manifest.gates.limits(), scores[preset], scores))
 
 
 def _record(project: Project, workflow: str, preset: str) -> None:

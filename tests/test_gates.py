@@ -19,11 +19,12 @@ def score(name, form, loss, **figures):
     return Score(name=name, form=form, loss=loss, **{**known, **figures})
 
 
-SCORES = [
+MODELS = [
     score("base", "base", 4.0),
     score("merged", "merged", 2.0, top1_agreement=1.0, kl=0.0),
     score("onnx-int8", "onnx", 2.06, top1_agreement=0.93, kl=0.01, metrics={"rouge_l": 0.5}),
 ]
+OTHERS = {one.name: one for one in MODELS}
 
 
 @pytest.mark.parametrize(
@@ -42,15 +43,15 @@ SCORES = [
     ],
 )
 def test_each_gate_holds_at_its_limit_and_fails_beyond(key, passes, fails, value):
-    [held] = judge({key: passes}, "onnx-int8", SCORES)
-    [missed] = judge({key: fails}, "onnx-int8", SCORES)
+    [held] = judge({key: passes}, MODELS[-1], OTHERS)
+    [missed] = judge({key: fails}, MODELS[-1], OTHERS)
     assert held.value == missed.value == pytest.approx(value)
     assert (held.passed, missed.passed) == (True, False)
     assert missed.advice
 
 
 def test_a_failed_gate_names_figure_gate_and_what_to_try():
-    gates = judge({"max_size_gb": 0.1, "min_top1_agreement": 0.9}, "onnx-int8", SCORES)
+    gates = judge({"max_size_gb": 0.1, "min_top1_agreement": 0.9}, MODELS[-1], OTHERS)
     with pytest.raises(GateFailed) as caught:
         fail_if_missed(gates)
     assert caught.value.message == "onnx-int8 fails the gate max_size_gb = 0.1: it has 0.158"

@@ -6,7 +6,7 @@ from scaffolder.curves import Curve
 from scaffolder.evaluation import Comparison, judge
 from scaffolder.evaluation.report import render
 from scaffolder.plots import Axis, Mark, Plot
-from tests.test_gates import SCORES, score
+from tests.test_gates import MODELS, score
 
 
 class Page(HTMLParser):
@@ -23,10 +23,10 @@ class Page(HTMLParser):
 
 
 def page_of(answer="Oslo.", curve=None):
-    scores = [score(s.name, s.form, s.loss, answers=[answer], top1_agreement=s.top1_agreement, kl=s.kl) for s in SCORES]
+    scores = [score(s.name, s.form, s.loss, answers=[answer], top1_agreement=s.top1_agreement, kl=s.kl) for s in MODELS]
     lengths = {"prompts": [12, 30, 31], "responses": [5, 9, 40]}
     comparison = Comparison(scores, ["Which city?"], ["Bergen."], lengths, "adapter")
-    gates = judge({"max_size_gb": 0.1, "max_loss": 3.0}, "onnx-int8", scores)
+    gates = judge({"max_size_gb": 0.1, "max_loss": 3.0}, scores[-1], {})
     return render("travel", "org/model", comparison, gates, curve)
 
 

@@ -43,8 +43,6 @@ def evaluate(
     output = Output(json=json, quiet=quiet)
     project = find_project()
     models = {name: find_artefact(project, name) for name in model} if model else evaluation.candidates(project)
-    if not model:
-        models = {**evaluation.models_needed(project), **models}
     evaluate_models(project, models, output, prompts=prompt or [], open_report=open_)
 
 
@@ -67,7 +65,7 @@ def evaluate_models(
     from scaffolder import evaluation
 
     compared = evaluation.evaluate(project, models, prompts=prompts, on_event=_teller(output))
-    gates = evaluation.judge_project(project, compared.scores)
+    gates = evaluation.judge_project(project, models, compared.scores)
     report = evaluation.write_results(project, models, compared, gates or [])
     if not silent:
         data = {"scores": compared.scores, "gates": gates, "questions": compared.questions}

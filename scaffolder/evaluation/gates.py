@@ -62,57 +62,65 @@ _RULES = {
 }
 
 
-def models_needed(project: Project, *, judged: bool = True) -> dict[str, Artefact]:
-    """Return the models that have to be measured for the gates, by name: the judged one, and those to compare with."""
-    limits = project.manifest.gates.limits()
-    needed = {"base": "min_improvement_vs_base", "merged": "max_loss_increase_vs_merged"}
-    found = {name: find_artefact(project, name) for name, key in needed.items() if key in limits}
-    if limits and judged:
-        name, artefact = judged_model(project)
-        found.setdefault(name, artefact)
-    return found
-
-
-def judged_model(project: Project) -> tuple[str, Artefact]:
-    """Return the model that the gates are about; exports go by their folder's name.
+def models_needed(project: Project) -> dict[str, Artefact]:
+    """Return the models that have to be measured for the gates, by name; the judged one comes last.
 
     Raises:
-        ScaffolderError: It has not been made.
+        ScaffolderError: One of them has not been made.
     """
+    if not project.manifest.gates.limits():
+        return {}
     model = project.manifest.gates.model
     artefact = find_artefact(project, model)
-    return (artefact.path.name if artefact.form == "onnx" else model), artefact
+    # Exports go by their folder's name.
+    judged = artefact.path.name if artefact.form == "onnx" else model
+    others = {name: other for name, other in compared_with(project).items() if name != judged}
+    return {**others, judged: artefact}
 
 
-def judge(limits: Mapping[str, float], model: str, scores: Sequence[Score]) -> list[Gate]:
+def compared_with(project: Project) -> dict[str, Artefact]:
+    """Return the models that the gates compare with, by name."""
+    needed = {"base": "min_improvement_vs_base", "merged": "max_loss_increase_vs_merged"}
+    limits = project.manifest.gates.limits()
+    return {name: find_artefact(project, name) for name, key in needed.items() if key in limits}
+
+
+def judge(limits: Mapping[str, float], score: Score, others: Mapping[str, Score]) -> list[Gate]:
     """Hold a model against its gates.
 
     Args:
         limits: By key of `[gates]`.
-        model: Name of the score that is judged.
-        scores: All that was measured, with those that `models_needed` names.
+        score: The model that is judged.
+        others: Those to compare with, see `compared_with`.
 
     Raises:
         ScaffolderError: A figure was not measured.
     """
-    by_name = {score.name: score for score in scores}
     gates = []
     for key, limit in limits.items():
-        value = _figure(key, by_name[model], by_name)
+        value = _figure(key, score, others)
         # Figures are rounded: what is equal as shown passes.
         passed = value <= limit + 1e-9 if key.startswith("max_") else value >= limit - 1e-9
-        gates.append(Gate(key, model, limit, round(value, 4), passed, _advice(key)))
+        gates.append(Gate(key, score.name, limit, round(value, 4), passed, _advice(key)))
     return gates
 
 
-def judge_project(project: Project, scores: Sequence[Score]) -> list[Gate] | None:
-    """Hold the project's model against its gates; None where not all that they need was measured."""
-    limits = project.manifest.gates.limits()
-    if not limits:
-        return []
-    if models_needed(project).keys() - {score.name for score in scores}:
-        return None
-    return judge(limits, judged_model(project)[0], scores)
+def judge_project(project: Project, models: Mapping[str, Artefact], scores: Sequence[Score]) -> list[Gate] | None:
+    """Hold the project's model against its gates; None where not all that they need was measured.
+
+    Args:
+        project: The project.
+        models: What was measured, under whichever names.
+        scores: The figures, by the same names.
+    """
+    by_name = {score.name: score for score in scores}
+    found: dict[str, Score] = {}
+    for name, artefact in models_needed(project).items():
+        measured = next((known for known, other in models.items() if other == artefact), None)
+        if measured is None:
+            return None
+        found[name] = by_name[measured]
+    return judge(project.manifest.gates.limits(), list(found.values())[-1], found) if found else []
 
 
 def fail_if_missed(gates: Sequence[Gate]) -> None:

@@ -19,11 +19,16 @@ _LINE = 15  # between labels
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One direction: its range and its name with the unit."""
+    """One direction: its range and its name with the unit; counts have whole numbers alone."""
 
     low: float
     high: float
     label: str
+    whole: bool = False
+
+    def ticks(self, count: int) -> list[float]:
+        """Return about `count` values to write beside it."""
+        return [value for value in ticks(self.low, self.high, count) if not self.whole or value == int(value)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +122,11 @@ class Plot:
     def _grid(self) -> list[str]:
         right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
         parts = []
-        for value in ticks(self.y.low, self.y.high, 5):
+        for value in self.y.ticks(5):
             y = self._y(value)
             parts.append(f'<path class="grid" d="M{_LEFT} {y}H{right}"/>')
             parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{value:g}</text>')
-        for value in ticks(self.x.low, self.x.high, 6):
+        for value in self.x.ticks(6):
             x = self._x(value)
             parts.append(f'<path class="axis" d="M{x} {bottom}v4"/>')
             parts.append(f'<text x="{x}" y="{bottom + 17}" text-anchor="middle">{value:g}</text>')
@@ -141,7 +146,7 @@ class Plot:
         for name, series in self.legend:
             parts.append(f'<rect class="s{series}" x="{x}" y="10" width="12" height="5"/>')
             parts.append(f'<text x="{x + 17}" y="17">{html.escape(name)}</text>')
-            x += 17 + 6.6 * len(name) + 18
+            x += 17 + 7.1 * len(name) + 18
         return parts
 
 

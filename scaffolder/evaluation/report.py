@@ -73,7 +73,9 @@ def _plots(comparison: Comparison, curve: Curve | None) -> list[tuple[str, str]]
 def _training(curve: Curve) -> Plot:
     averaged, window = curves.smooth(curve.training)
     losses = [loss for _, loss in (*curve.training, *curve.evaluation)]
-    plot = Plot(Axis(0, max(step for step, _ in curve.training), "step"), around(losses, "loss, nats per token"))
+    plot = Plot(
+        Axis(0, max(step for step, _ in curve.training), "step", whole=True), around(losses, "loss, nats per token")
+    )
     if window > 1:
         plot.line(curve.training, "", 0, faint=True)
     plot.line(averaged, f"training, mean of {window}" if window > 1 else "training", 0)
@@ -99,7 +101,7 @@ def _lengths(lengths: dict[str, list[int]]) -> Plot:
         name: [sum(low <= value < low + width for value in lengths[name]) for low in edges[:-1]] for name in lengths
     }
     highest = max(max(values) for values in counts.values())
-    plot = Plot(Axis(0, edges[-1], "tokens"), Axis(0, highest * 1.05, "examples"))
+    plot = Plot(Axis(0, edges[-1], "tokens", whole=True), Axis(0, highest * 1.05, "examples", whole=True))
     for series, name in enumerate(("prompts", "responses")):
         plot.bars(counts[name], edges, name, series)
     return plot

@@ -1,6 +1,6 @@
 """How fast an exported model reads and writes: `generate` against bare ONNX Runtime GenAI, transformers and llama.cpp.
 
-    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--runs 5] [--tokens 64]
+    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--runs 5] [--tokens 64] [--skip NAME]
 
 PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
 tokens, in turn (A B C D, A B C D, …), so that what else the machine does falls on all of them; the medians count.
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--skip", action="append", default=[], choices=["transformers", "llama.cpp"])
     parser.add_argument("--child", choices=list(_LOADERS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -64,6 +65,8 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def available(name: str, arguments: argparse.Namespace) -> bool:
+    if name in arguments.skip:
+        return False
     if name != "llama.cpp":
         return True
     if importlib.util.find_spec("llama_cpp") is None:

@@ -88,8 +88,6 @@ def _teller(output: Output) -> Callable[[dict[str, Any]], None]:
 
 def _tables(scores: Sequence[Score]) -> list[Table]:
     quality = _columns("quality", ("loss", "vs base", "perplexity", "same token", "KL"))
-    for name in dict.fromkeys(name for score in scores for name in (*score.metrics, *score.lm_eval)):
-        quality.add_column(_heading(name), justify="right")
     cost = _columns("cost", ("size", "memory", "load", "1st token", "read/s", "write/s"))
     for score in scores:
         quality.add_row(score.name, *_quality(score, scores))
@@ -102,7 +100,15 @@ def _tables(scores: Sequence[Score]) -> list[Table]:
             f"{score.prefill_tokens_per_second:.0f}",
             f"{score.tokens_per_second:.0f}",
         )
-    return [quality, cost]
+    names = dict.fromkeys(name for score in scores for name in (*score.metrics, *score.lm_eval))
+    if not names:
+        return [quality, cost]
+    # A user's own metric goes by its function's name.
+    answers = _columns("answers", [name.rpartition(":")[2] for name in names])
+    for score in scores:
+        figures = {**score.metrics, **score.lm_eval}
+        answers.add_row(score.name, *(f"{figures[name]:.3f}" if name in figures else "" for name in names))
+    return [quality, answers, cost]
 
 
 def _columns(title: str, names: Sequence[str]) -> Table:
@@ -116,23 +122,16 @@ def _columns(title: str, names: Sequence[str]) -> Table:
     return table
 
 
-def _heading(name: str) -> str:
-    return name.rpartition(":")[2]
-
-
 def _quality(score: Score, scores: Sequence[Score]) -> list[str]:
     from scaffolder.evaluation import base_of
 
     base = base_of(score, scores)
-    names = dict.fromkeys(name for other in scores for name in (*other.metrics, *other.lm_eval))
-    figures = {**score.metrics, **score.lm_eval}
     return [
         f"{score.loss:.3f}",
         f"{100 * (score.loss / base.loss - 1):+.0f} %" if base else "",
         f"{score.perplexity:.1f}",
         f"{100 * score.top1_agreement:.1f} %" if score.top1_agreement is not None else "",
         f"{score.kl:.4f}" if score.kl is not None else "",
-        *(f"{figures[name]:.3f}" if name in figures else "" for name in names),
     ]
 
 

@@ -15,8 +15,10 @@ from .models import LanguageModel, Sampling, answer, load_model
 if TYPE_CHECKING:
     from .channel import Channel
 
-# Loaded before the clock and the memory are read: they cost the same for every form.
-_LIBRARIES = {"onnx": ["onnxruntime_genai", "transformers"], "merged": ["torch", "peft"], "adapter": ["torch", "peft"]}
+# Loaded before the clock and the memory are read: they cost the same for every model of a form.
+_TOKENIZERS = ("torch", "transformers.tokenization_utils_tokenizers", "transformers.models.auto.tokenization_auto")
+_LIBRARIES = {"onnx": (*_TOKENIZERS, "onnxruntime_genai")}
+_TORCH = (*_TOKENIZERS, "transformers.modeling_utils", "transformers.models.auto.modeling_auto", "peft")
 
 
 def evaluate(job: dict[str, Any], channel: Channel) -> None:
@@ -30,7 +32,7 @@ def evaluate(job: dict[str, Any], channel: Channel) -> None:
     answers to the prompts and the first examples' questions. `metrics`: see `metrics.score`.
     `reference`: {`file`} writes what `agreement`: {`file`} of another model compares with.
     """
-    for library in _LIBRARIES.get(job["model"]["kind"], ["torch", "transformers"]):
+    for library in _LIBRARIES.get(job["model"]["kind"], _TORCH):
         importlib.import_module(library)
     before, started = resident_memory(), time.perf_counter()
     model = load_model(job["model"])

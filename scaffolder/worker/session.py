@@ -13,6 +13,9 @@ from .models import LanguageModel, Sampling, load_model, stream_text
 if TYPE_CHECKING:
     from .channel import Channel
 
+# Seconds, as often as eyes follow: whoever reads takes a processor from the model each time.
+_BETWEEN_PIECES = 0.05
+
 
 def hold(job: dict[str, Any], channel: Channel) -> None:
     """Load `job["model"]` and answer requests until the command closes the line.
@@ -41,12 +44,17 @@ def _answer(model: LanguageModel, request: dict[str, Any], context: int | None, 
     ids = model.tokenizer.encode(text, add_special_tokens=False)
     sampling = fit(len(ids), Sampling(**request["sampling"]), context)
     answered: dict[str, Any] = {}
+    waiting, sent = "", 0.0
     for piece, figures in stream_text(model, ids, sampling):
         answered = figures
-        if piece:
-            channel.emit("text", text=piece)
+        waiting += piece
+        if waiting and time.monotonic() - sent >= _BETWEEN_PIECES:
+            channel.emit("text", text=waiting)
+            waiting, sent = "", time.monotonic()
         if channel.stopping:
             break
+    if waiting:
+        channel.emit("text", text=waiting)
     finish = "stop" if answered["tokens"] < sampling.max_new_tokens else "length"
     channel.emit("answer", prompt_tokens=len(ids), finish="interrupted" if channel.stopping else finish, **answered)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import plan
 from scaffolder.errors import ScaffolderError, UsageError
+from scaffolder.records import adapter_of, read_record
 
 if TYPE_CHECKING:
     from scaffolder.project import Project
 
 FORMS = ("base", "adapter", "merged", "onnx")
+# In place of an adapter's name: answer as the base.
+NO_ADAPTER = "none"
+# As Olive's ExtractAdapters names the adapter that an export was made with.
+OWN_ADAPTER = "adapter_weights.onnx_adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,56 +28,143 @@ class Artefact:
         form: "base", "adapter", "merged" or "onnx".
         path: The model's folder.
         adapter: The adapter's folder, for the two forms that need one.
+        adapters: What can be chosen while it is loaded, by name: PEFT folders, for ONNX files.
+        use: Which of them is chosen at first; None answers as the base.
         template: A chat template in place of the tokenizer's own; an export carries its own already.
     """
 
     form: str
     path: Path
     adapter: Path | None = None
+    adapters: dict[str, Path] = field(default_factory=dict)
+    use: str | None = None
     template: Path | None = None
 
     def spec(self) -> dict[str, Any]:
         """Return what the worker's `load_model` takes."""
         folders = {"adapter": self.adapter, "template": self.template}
-        return {"kind": self.form, "path": str(self.path), **{key: str(path) for key, path in folders.items() if path}}
+        return {
+            "kind": self.form,
+            "path": str(self.path),
+            **{key: str(path) for key, path in folders.items() if path},
+            "adapters": {name: str(path) for name, path in self.adapters.items()},
+            "use": self.use,
+        }
 
     def model_bytes(self) -> int:
-        """Return the size in bytes of weights and graphs: without tokenizer and settings."""
+        """Return the size in bytes of weights and graphs: without tokenizer, settings and adapters not in use."""
         endings = {".safetensors", ".onnx", ".data"}
         folders = [self.path, self.adapter] if self.adapter else [self.path]
-        return sum(file.stat().st_size for folder in folders for file in folder.iterdir() if file.suffix in endings)
+        files = [file for folder in folders for file in folder.iterdir() if file.suffix in endings]
+        if self.form == "onnx" and self.use:
+            files.append(self.adapters[self.use])
+        return sum(file.stat().st_size for file in files)
 
 
-def find_artefact(project: Project, name: str) -> Artefact:
+def find_artefact(project: Project, name: str, adapter: str | None = None) -> Artefact:
     """Return a form of the model by name ("base", "adapter", "merged", "onnx") or by its folder.
 
     A folder may be named from here, from the project's root or from `gen-model/`.
 
+    Args:
+        project: The project.
+        name: The form, or the folder.
+        adapter: The adapter's name, or "none"; left out, the one of the project's own workflows or, for an
+            export with adapters as inputs, the one it was made with.
+
     Raises:
-        UsageError: It is no form and no model folder.
+        UsageError: It is no form and no model folder, or there is no such adapter.
         ScaffolderError: That form has not been made yet; the hint names the command.
     """
-    template = project.manifest.dataset.prompt_template
-    written = project.root / template if template else None
     if name == "base":
-        folder = _existing(project.model_folder, f"scaffolder download {project.manifest.model.id}")
-        return Artefact("base", folder, template=written)
+        return _base(project, adapter)
     if name in ("adapter", "merged"):
-        base = find_artefact(project, "base")
-        return Artefact(name, base.path, _output(project, "adapter", "run fine-tuning"), written)
+        if adapter == NO_ADAPTER:
+            return _base(project, None)
+        return _adapted(project, name, _trained(project, adapter))
     if name == "onnx":
-        return Artefact("onnx", _output(project, "onnx", "run gen-model"))
+        return _exported(_output(project, "onnx", "run gen-model"), adapter)
     places = (Path(name), project.root / name, project.root / "gen-model" / name)
-    folder = next((place for place in places if place.is_dir()), Path(name))
+    # The worker looks from the project's root, whatever folder this is.
+    folder = next((place for place in places if place.is_dir()), Path(name)).absolute()
     if (folder / "genai_config.json").is_file():
-        return Artefact("onnx", folder)
-    for adapter in (folder, folder / "adapter"):
-        if (adapter / "adapter_config.json").is_file():
-            return Artefact("adapter", find_artefact(project, "base").path, adapter, written)
+        return _exported(folder, adapter)
+    for place in (folder, folder / "adapter"):
+        if (place / "adapter_config.json").is_file():
+            return _adapted(project, "adapter", place)
     for model in (folder, folder / "model"):  # Olive puts a quantised model into a folder of its own
         if (model / "config.json").is_file():
-            return Artefact("base", model, template=written)
+            return Artefact("base", model, template=_template(project))
     raise UsageError(f"`{name}` is no model", hint=f"use {', '.join(FORMS)} or the folder of a model")
+
+
+def trained_adapters(project: Project) -> dict[str, Path]:
+    """Return the PEFT adapters that were published in the project, by the name of their folder."""
+    folders = dict.fromkeys(project.root / Path(flow.config).parent for flow in project.manifest.workflows.values())
+    return {
+        settings.parent.parent.name: settings.parent
+        for folder in folders
+        for settings in sorted(folder.glob("adapters/*/adapter/adapter_config.json"))
+        if not settings.parent.parent.name.startswith(".")
+    }
+
+
+def served_adapters(export: Path) -> dict[str, Path]:
+    """Return the adapters that an export can put on by name, the one it was made with first."""
+    own = export / OWN_ADAPTER
+    others = {file.stem: file for file in sorted(export.glob("*.onnx_adapter")) if file != own}
+    return {own_name(export): own, **others} if own.is_file() else others
+
+
+def own_name(export: Path) -> str:
+    """Return the name of the adapter that an export was made with."""
+    record = read_record(export)
+    adapter = adapter_of(record.config) if record else None
+    return Path(adapter).parent.name if adapter else "tuned"
+
+
+def _base(project: Project, adapter: str | None) -> Artefact:
+    if adapter not in (None, NO_ADAPTER):
+        raise UsageError("the base has no adapter", hint=f"--model adapter --adapter {adapter}")
+    folder = _existing(project.model_folder, f"scaffolder download {project.manifest.model.id}")
+    return Artefact("base", folder, adapters=trained_adapters(project), template=_template(project))
+
+
+def _template(project: Project) -> Path | None:
+    """Return the chat template that the project wrote for its training."""
+    template = project.manifest.dataset.prompt_template
+    return project.root / template if template else None
+
+
+def _adapted(project: Project, form: str, folder: Path) -> Artefact:
+    base = _base(project, None)
+    if form == "merged":  # into the weights: it can't be taken off again
+        return Artefact(form, base.path, folder, template=base.template)
+    named = next((name for name, path in base.adapters.items() if path.samefile(folder)), None)
+    used = named or (folder.parent if folder.name == "adapter" else folder).name
+    return Artefact(form, base.path, folder, {**base.adapters, used: folder}, used, base.template)
+
+
+def _trained(project: Project, adapter: str | None) -> Path:
+    if adapter is None:
+        return _output(project, "adapter", "run fine-tuning")
+    return _by_name(trained_adapters(project), adapter, hint="scaffolder run fine-tuning makes one")
+
+
+def _exported(folder: Path, adapter: str | None) -> Artefact:
+    served = served_adapters(folder)
+    if adapter not in (None, NO_ADAPTER):
+        hint = f"scaffolder adapters add {adapter}" if served else "scaffolder run gen-model --preset adapters"
+        _by_name(served, adapter, hint=hint, where=f" in {folder.name}")
+    default = next(iter(served), None) if adapter is None else adapter
+    return Artefact("onnx", folder, adapters=served, use=None if default == NO_ADAPTER else default)
+
+
+def _by_name(known: dict[str, Path], name: str, *, hint: str, where: str = "") -> Path:
+    if name not in known:
+        there = f"there are: {', '.join(known)}; " if known else ""
+        raise UsageError(f"no adapter `{name}`{where}", hint=there + hint)
+    return known[name]
 
 
 def published(project: Project, form: str) -> Path | None:

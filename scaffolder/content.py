@@ -44,14 +44,14 @@ class Hashes:
             self._changed = True
         return digest
 
-    def path(self, path: Path) -> str:
-        """Return the hash of a file, or of a folder's file names and contents."""
+    def path(self, path: Path, *, without: str | None = None) -> str:
+        """Return the hash of a file, or of a folder's file names and contents, but for files named `without`."""
         if path.is_file():
             return self.file(path)
         listing = {
             child.relative_to(path).as_posix(): self.file(child)
             for child in sorted(path.rglob("*"))
-            if child.is_file() and "__pycache__" not in child.parts
+            if child.is_file() and "__pycache__" not in child.parts and child.name != without
         }
         return digest(listing)
 

@@ -62,6 +62,10 @@ class SomeFailed(ScaffolderError):
     exit_code = ExitCode.SOME_FAILED
 
 
+class GateFailed(ScaffolderError):
+    """A model works, but does not hold what the project asks of it."""
+
+
 class Interrupted(ScaffolderError):
     """The user stopped the command."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,15 +16,19 @@ from scaffolder.settings import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 WORKER = Path(__file__).parent / "worker"
+# Ctrl-C; the machine or a scheduler ends us; the terminal goes away.
+ENDINGS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def capture(
-    command: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 60.0
+    command: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 60.0, online: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short command to its end and return its output; the exit code is the caller's to judge.
+    """Run a command to its end and return its output; the exit code is the caller's to judge.
+
+    The hub is off for it, unless `online`.
 
     Raises:
         EnvironmentFault: The program does not exist or does not answer within `timeout` seconds.
@@ -31,7 +37,7 @@ def capture(
         return subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
-            env=child_environment(),
+            env=child_environment(**({"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"} if online else {})),
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -147,13 +153,12 @@ class Worker:
                 )
             except OSError as error:
                 raise EnvironmentFault(f"cannot start {self._python}: {error.strerror}") from error
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(self._job) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died at once; the events' end says so
+        self.send(self._job)
         return self
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send the job, or a request to a worker that takes several."""
+        self._say(json.dumps(message))
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield events until the worker closes its output."""
@@ -163,9 +168,13 @@ class Worker:
 
     def request_stop(self) -> None:
         """Ask for an end at the next safe point; while there is none, the worker ends at once."""
+        self._say("stop")
+
+    def _say(self, line: str) -> None:
         assert self._process.stdin is not None
+        # Where it died, the events' end says so.
         with contextlib.suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write("stop\n")
+            self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
 
     def kill(self) -> None:
@@ -187,6 +196,34 @@ class Worker:
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
+
+
+@contextlib.contextmanager
+def stop_on_interrupt(worker: Worker, signals: Sequence[str] = ("SIGINT",)) -> Iterator[threading.Event]:
+    """First Ctrl-C, or other of `signals`: ask the worker to stop at the next safe point. Second: end it now.
+
+    The event tells whether there was one. No exception cuts a line of the worker's in two.
+    """
+    interrupted = threading.Event()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            worker.kill()
+        interrupted.set()
+        worker.request_stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = {number: signal.getsignal(number) for name in signals if (number := getattr(signal, name, None))}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # what is ignored (nohup) stays ignored
+            signal.signal(number, handle)
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_tree(pid: int) -> None:

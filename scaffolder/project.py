@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from scaffolder.errors import ConfigError, UsageError
 
@@ -69,6 +70,10 @@ class DatasetSection(_Section):
         row = dict.fromkeys(columns, text) if len(columns) == 1 else _row(text, columns)
         return re.sub(r"\{(\w+)\}", lambda found: str(row[found[1]]), self.text_template)
 
+    def question_columns(self) -> list[str]:
+        """Return the columns of a row that make up its question."""
+        return sorted(self._columns()) or [self.prompt_column]
+
     def _columns(self) -> set[str]:
         return set(re.findall(r"\{(\w+)\}", self.text_template or ""))
 
@@ -98,6 +103,60 @@ class ProjectSection(_Section):
     name: str
 
 
+METRICS = ("exact_match", "f1", "rouge_l")
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class EvaluationSection(_Section):
+    """`[evaluation]`: what `evaluate` measures beside losses and speed."""
+
+    metrics: list[str] = Field(
+        default_factory=list,
+        description="figures of generated answers: exact_match, f1, rouge_l, or your own as FILE.py:FUNCTION",
+    )
+    examples: int = Field(20, ge=1, description="how many evaluation examples are answered for the metrics")
+    max_new_tokens: int = Field(80, ge=1, description="longest answer, in tokens")
+    lm_eval: list[str] = Field(default_factory=list, description="tasks of lm-eval, run through `olive benchmark`")
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in METRICS and not re.fullmatch(r".+\.py:\w+", name):
+                near = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f"; did you mean `{near[0]}`?" if near else ""
+                raise ValueError(f"`{name}` is none of {', '.join(METRICS)} and not of the form FILE.py:FUNCTION{hint}")
+        return names
+
+
+class GatesSection(_Section):
+    """`[gates]`: what the model has to hold, or `evaluate` fails."""
+
+    model: str = Field("onnx", description="the model they are about: a form or a folder, as `--model` takes it")
+    max_loss: _Positive | None = Field(None, description="nats per response token")
+    max_loss_increase_vs_merged: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="nats per response token that an export may cost, such as 0.05"
+    )
+    min_improvement_vs_base: _Share | None = Field(
+        None, description="a share of the base's loss that tuning takes away: 0.2 for 20 %"
+    )
+    min_top1_agreement: _Share | None = Field(
+        None, description="a share of places with the tuned model's likeliest token: 0.9 for 90 %"
+    )
+    max_kl: Annotated[float, Field(ge=0)] | None = Field(None, description="mean divergence from the tuned model, nats")
+    max_size_gb: _Positive | None = Field(None, description="weights and graphs, in GB (1 000 000 000 bytes)")
+    max_memory_gb: _Positive | None = Field(None, description="peak memory above the libraries, in GB")
+    min_tokens_per_s: _Positive | None = Field(None, description="tokens written a second")
+    max_first_token_s: _Positive | None = Field(None, description="seconds to the first token")
+    min_metrics: dict[str, float] = Field(default_factory=dict, description="least values of `evaluation.metrics`")
+
+    def limits(self) -> dict[str, float]:
+        """Return the gates that are set, by key; those of metrics as `min_metrics.NAME`."""
+        set_ = {key: value for key, value in self if key not in ("model", "min_metrics") and value is not None}
+        return {**set_, **{f"min_metrics.{name}": least for name, least in self.min_metrics.items()}}
+
+
 class Manifest(_Section):
     """The whole of `scaffolder.toml`; `[trust]` names the repositories whose own Python code may run, at one commit."""
 
@@ -106,7 +165,16 @@ class Manifest(_Section):
     dataset: DatasetSection
     workflows: dict[str, WorkflowSection]
     trust: dict[str, Commit] = Field(default_factory=dict)
+    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    gates: GatesSection = Field(default_factory=GatesSection)
     targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _gates_are_measured(self) -> Manifest:
+        for name in self.gates.min_metrics:
+            if name not in self.evaluation.metrics:
+                raise ValueError(f"gates.min_metrics names `{name}`, which evaluation.metrics does not measure")
+        return self
 
     @model_validator(mode="after")
     def _needs_exist(self) -> Manifest:
@@ -170,9 +238,23 @@ def read_manifest(path: Path) -> Manifest:
 
 def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
+    section = _section_of(problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key `{key}`"
+        near = difflib.get_close_matches(str(problem["loc"][-1]), section.model_fields, n=1) if section else []
+        return f"unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else "")
     if problem["type"] == "missing":
         return f"missing key `{key}`"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"`{key}`: {message}" if key else message
+    field = section.model_fields.get(str(problem["loc"][1])) if section and len(problem["loc"]) > 1 else None
+    meaning = f" ({field.description})" if field and field.description else ""
+    return f"`{key}`: {message}{meaning}" if key else message
+
+
+def _section_of(path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Return the section that a key lies in: the whole file for a key of the top level."""
+    if not path:
+        return None
+    if len(path) == 1:
+        return Manifest
+    section = Manifest.model_fields[str(path[0])].annotation if path[0] in Manifest.model_fields else None
+    return section if isinstance(section, type) and issubclass(section, BaseModel) else None

@@ -89,13 +89,25 @@ def read_record(folder: Path) -> RunRecord | None:
         return None
 
 
+def adapter_of(config: dict[str, Any]) -> str | None:
+    """Return the adapter that a configuration builds its model with, merged or as an input; None without one."""
+    options = [settings.get("extra_options", {}) for settings in config.get("passes", {}).values()]
+    named = [config.get("input_model", {}).get("adapter_path"), *(option.get("lora_inputs") for option in options)]
+    return next((adapter for adapter in named if isinstance(adapter, str)), None)
+
+
+def base_of(record: RunRecord) -> str | None:
+    """Return the content hash of the model that a run started from."""
+    return record.fingerprint.inputs.get(str(record.config.get("input_model", {}).get("model_path")))
+
+
 def other_template(project: Project, record: RunRecord) -> str | None:
     """Return the adapter that was trained with another chat template than `record` carries, or None.
 
     A model that is asked in other words than it was taught in answers worse, and nothing else says so.
     """
-    adapter = record.config.get("input_model", {}).get("adapter_path")
-    if not isinstance(adapter, str):
+    adapter = adapter_of(record.config)
+    if adapter is None:
         return None
     trained = read_record((project.root / adapter).parent)
     if trained is None or trained.metrics.get("template") == record.metrics.get("template"):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from scaffolder.environment import Environment
     from scaffolder.project import Project
 
+# The figures of a model, written beside its record.
+EVALUATION = "evaluation.json"
+
 
 class Scores:
     """The memory of measurements of one project, in `.scaffolder/scores/`.
@@ -50,6 +53,10 @@ class Scores:
         write_atomically(self._path(artefact, question), json.dumps(figures))
 
     def _path(self, artefact: Artefact, question: object) -> Path:
+        return self._folder / f"{digest([*self._common, self.content(artefact), question])}.json"
+
+    def content(self, artefact: Artefact) -> list[str | None]:
+        """Return what stands for a model: its form, the content of its folders and template, the adapter in use."""
         folders = [path for path in (artefact.path, artefact.adapter, artefact.template) if path]
-        content = [artefact.form, *(self._hashes.path(folder) for folder in folders)]
-        return self._folder / f"{digest([*self._common, content, question])}.json"
+        hashes = [self._hashes.path(folder, without=EVALUATION) for folder in folders]
+        return [artefact.form, *hashes, artefact.use if artefact.form == "onnx" else None]

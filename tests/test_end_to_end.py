@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -180,23 +181,9 @@ def test_sampling_repeats_with_its_seed(cli, trained):
 
 
 def test_prompt_longer_than_the_context_is_an_error_with_the_numbers(cli, trained):
-    result = cli("generate", "word " * 9000, "--max-new-tokens", "8")
+    result = cli("generate", "word " * 900, "--max-new-tokens", "8")
     assert result.code == 1
-    assert "8192" in result.err
-
-
-def test_evaluate_scores_every_form(cli, trained):
-    result = cli("evaluate", "--json", "--prompt", "Hello")
-    assert result.code == 0, result.err
-    scores = {score["name"]: score for score in json.loads(result.out)}
-    assert scores.keys() == {"base", "adapter", "merged", "onnx-int8"}
-    known = record(trained / "fine-tuning" / "adapters" / "lora")["metrics"]
-    assert scores["base"]["loss"] == known["before"]["loss"]
-    assert scores["adapter"]["loss"] == known["after"]["loss"]
-    assert scores["merged"]["loss"] == pytest.approx(scores["adapter"]["loss"], abs=1e-3)
-    # Eight bits cost next to nothing.
-    assert scores["onnx-int8"]["loss"] == pytest.approx(scores["merged"]["loss"], abs=0.05)
-    assert all(len(score["answers"]) == 1 for score in scores.values())
+    assert re.search(r"the prompt has \d{3,} tokens, but the model's context holds 512", result.err)
 
 
 def test_project_stands_alone(trained):

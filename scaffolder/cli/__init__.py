@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import typer
 
 from scaffolder.cli import (
+    adapters,
+    chat,
     data,
     doctor,
     download,
@@ -56,6 +58,8 @@ app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
+app.command("chat")(chat.chat)
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(runs.app, name="runs")
 app.command("status")(status.status)
 app.command("update")(update.update)

@@ -2,51 +2,102 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+import json as encoder
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaffolder.cli.options import Json, Quiet
+from scaffolder.cli.options import (
+    AdapterName,
+    MaxNewTokens,
+    ModelName,
+    Quiet,
+    Seed,
+    System,
+    Temperature,
+    TopK,
+    TopP,
+)
 from scaffolder.cli.output import Output, time_text
+from scaffolder.errors import Interrupted
+
+if TYPE_CHECKING:
+    from scaffolder.inference import Answer, Message
+    from scaffolder.project import Project
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The question.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="base, adapter, merged, onnx, or the folder of a model.")
-    ] = "onnx",
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Keep the likeliest tokens up to this share.")] = 1.0,
-    top_k: Annotated[int, typer.Option(min=1, help="Keep at most this many likeliest tokens.")] = 50,
-    seed: Annotated[int, typer.Option(help="Seed for temperatures above 0.")] = 0,
-    system: Annotated[str | None, typer.Option("--system", help="System message.")] = None,
-    json: Json = False,
+    prompt: Annotated[list[str] | None, typer.Argument(help="The question; several are answered in order.")] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", "-f", metavar="FILE|-", help="Questions, one a line as text or JSON; - is the input."),
+    ] = None,
+    model: ModelName = None,
+    adapter: AdapterName = None,
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 50,
+    seed: Seed = 0,
+    system: System = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print each answer as JSON; of several, as a line each.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Answer a question with any form of the model."""
+    """Answer questions with any form of the model; several keep their order."""
     from scaffolder import inference
-    from scaffolder.artefacts import find_artefact
     from scaffolder.project import find_project
 
     output = Output(json=json, quiet=quiet)
     project = find_project()
-    [answer] = inference.generate(
-        project,
-        find_artefact(project, model),
-        [prompt],
-        sampling=inference.Sampling(max_new_tokens, temperature, top_p, top_k, seed),
-        system=system,
-        on_text=lambda _index, text: None if json else output.stream(text),
-    )
-    output.data({"model": model, "prompt": prompt, **_fields(answer)}, "")
+    questions = _questions(project, prompt or [], file)
+    artefact = inference.choose(project, model, adapter)
+    sampling = inference.Sampling(max_new_tokens, temperature, top_p, top_k, seed)
+    conversations = [inference.conversation(project, question, system=system) for question in questions]
+    with inference.Session(project, artefact) as session:
+        for question, messages in zip(questions, conversations, strict=True):
+            if len(questions) > 1 and not json:
+                output.say(f"> {_shown(question)}")
+            answer = session.answer(messages, sampling, lambda text: None if json else output.stream(text))
+            _show(output, {"model": model or artefact.form, "prompt": question}, answer, batch=len(questions) > 1)
+            if answer.finish == "interrupted":
+                raise Interrupted("stopped")
+
+
+def _questions(project: Project, prompts: list[str], file: str | None) -> list[str | list[Message]]:
+    from scaffolder.errors import ConfigError, UsageError
+    from scaffolder.prompts import read_prompts
+
+    piped = file == "-" or (file is None and not prompts and not sys.stdin.isatty())
+    columns = project.manifest.dataset.question_columns()
+    if piped:
+        return [*prompts, *read_prompts(sys.stdin, columns=columns, shown_as="standard input")]
+    if file is None:
+        if not prompts:
+            raise UsageError("no question", hint='scaffolder generate "…", or --file FILE, or pipe questions in')
+        return [*prompts]
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    return [*prompts, *read_prompts(text.splitlines(), columns=columns, shown_as=file)]
+
+
+def _shown(question: str | list[Message]) -> str:
+    return question if isinstance(question, str) else question[-1]["content"]
+
+
+def _show(output: Output, asked: dict[str, Any], answer: Answer, *, batch: bool) -> None:
+    result = {**asked, **dataclasses.asdict(answer)}
+    if batch and output.json:
+        output.line(encoder.dumps(result, ensure_ascii=False))
+    else:
+        output.data(result, "")
     output.say(
         f"{answer.tokens} tokens, {answer.tokens_per_second:.0f} tokens/s, "
-        f"first after {time_text(answer.first_token_seconds)}"
+        f"first after {time_text(answer.first_token_seconds)}" + (", cut at its limit" * (answer.finish == "length"))
     )
-
-
-def _fields(answer: object) -> dict[str, object]:
-    import dataclasses
-
-    return {field: getattr(answer, field) for field in (f.name for f in dataclasses.fields(answer))}  # type: ignore[arg-type]

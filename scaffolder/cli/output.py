@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -61,10 +62,29 @@ class Output:
             Console(highlight=False).print(text, soft_wrap=wide)
         sys.stdout.flush()
 
+    def line(self, text: str) -> None:
+        """Print one line of a result that has many, as soon as it is there."""
+        self.stream(text + "\n")
+
     def stream(self, text: str) -> None:
         """Print a piece of a result as it comes."""
         sys.stdout.write(text)
         sys.stdout.flush()
+
+    def ask(self, prompt: str) -> str:
+        """Read a line that the user writes, with the prompt where there is a user.
+
+        Raises:
+            EOFError: The input ended.
+        """
+        if not sys.stdin.isatty():
+            line = sys.stdin.readline()
+            if not line:
+                raise EOFError
+            return line
+        with contextlib.suppress(ImportError):  # Windows
+            import readline  # noqa: F401 (gives the line its keys and history)
+        return input("" if self.quiet else prompt)
 
     def error(self, error: ScaffolderError) -> None:
         """Print an error, and the next step."""

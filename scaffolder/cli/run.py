@@ -10,9 +10,11 @@ import typer
 from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
 from scaffolder.cli.progress import forecast_text, show_progress
+from scaffolder.cli.search import search_exports
 from scaffolder.errors import ScaffolderError, SomeFailed, UsageError
 
 if TYPE_CHECKING:
+    from scaffolder.project import Project
     from scaffolder.workflow.execute import RunResult
     from scaffolder.workflow.preview import Planned
 
@@ -37,6 +39,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Say what would run and why; with --json its configuration too.")
     ] = False,
+    search: Annotated[
+        bool, typer.Option("--search", help="Try exports, the smallest first, until one holds the gates; keep it.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this project.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -49,6 +54,10 @@ def run(
         raise UsageError("--preset and --set go with one workflow, not with all")
     project = find_project()
     overrides = key_values(values or [], "--set")
+    if search:
+        _refuse_beside_search(workflow, preset, overrides, restart=restart, dry_run=dry_run)
+        search_exports(project, workflow, output)
+        return
     with show_progress(output) as on_event:
         if dry_run:
             from scaffolder.workflow.preview import preview_workflows
@@ -79,10 +88,46 @@ def run(
             failed=failed if keep_going else None,
             on_event=on_event,
         )
+    _renew_adapters(project, results, output)
     shown = [result.record.output for result in results if workflow in (result.record.workflow, "all")]
     output.data([_summary(result) for result in results], "\n".join(shown) if shown else None)
     if failed:
         raise _some_failed(failed, len(results))
+    if workflow == "all":
+        _hold_gates(project, output)
+
+
+def _refuse_beside_search(
+    workflow: str, preset: str | None, overrides: object, *, restart: bool, dry_run: bool
+) -> None:
+    if workflow == "all" or preset or overrides or restart or dry_run:
+        raise UsageError("--search chooses a workflow's preset itself", hint="scaffolder run gen-model --search")
+
+
+def _hold_gates(project: Project, output: Output) -> None:
+    """Everything was made; where the project asks something of it, it has to hold that too."""
+    from scaffolder import evaluation
+    from scaffolder.cli.evaluate import evaluate_models
+
+    needed = evaluation.models_needed(project)
+    if needed:
+        evaluate_models(project, needed, output, silent=True)
+
+
+def _renew_adapters(project: Project, results: list[RunResult], output: Output) -> None:
+    """An export with adapters as inputs gets every adapter that fits; its base is not made again for that."""
+    from scaffolder.artefacts import OWN_ADAPTER
+
+    for result in results:
+        if not (result.output / OWN_ADAPTER).is_file():
+            continue
+        from scaffolder import adapters
+
+        for fit in adapters.renew_adapters(project, result.output):
+            if fit.state == "added":
+                output.say(f"adapter {fit.adapter} added to {fit.export}")
+            for problem in fit.problems:
+                output.say(f"adapter {fit.adapter} not added to {fit.export}: {problem}")
 
 
 def _summary(result: RunResult) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class StopRequested(BaseException):
@@ -26,6 +30,7 @@ class Channel:
         os.dup2(2, 1)
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.can_stop_softly = False
 
     def receive(self) -> dict[str, Any]:
@@ -46,6 +51,12 @@ class Channel:
             self._events.write(line + "\n")
             self._events.flush()
 
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """Yield the requests that follow the job; the line's end ends the process. `stop` ends one request."""
+        while True:
+            self.can_stop_softly = True
+            yield self._requests.get()
+
     @property
     def stopping(self) -> bool:
         """Whether the command asked for an end while a soft stop was possible."""
@@ -55,6 +66,9 @@ class Channel:
         for line in sys.stdin:
             if line.strip() == "stop" and self.can_stop_softly:
                 self._stop.set()
+            elif line.startswith("{"):
+                self._stop.clear()
+                self._requests.put(json.loads(line))
             else:
                 break
         # The command is gone or wants us gone: take every child along.

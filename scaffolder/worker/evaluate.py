@@ -1,46 +1,112 @@
-"""Score several forms of the model on the same examples."""
+"""Measure one model: loss, agreement with another, answers, speed and memory."""
 
 from __future__ import annotations
 
+import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from .chat import prompt_text
+from . import agreement, metrics, speed
+from .chat import prompt_text, read_conversations
 from .loss import evaluation_samples, response_loss
-from .models import Sampling, answer, load_model
+from .measure import peak_gpu_memory, peak_memory, resident_memory
+from .models import LanguageModel, Sampling, answer, load_model
 
 if TYPE_CHECKING:
     from .channel import Channel
 
+# Loaded before the clock and the memory are read: they cost the same for every model of a form.
+_TOKENIZERS = ("torch", "transformers.tokenization_utils_tokenizers", "transformers.models.auto.tokenization_auto")
+_LIBRARIES = {"onnx": (*_TOKENIZERS, "onnxruntime_genai")}
+_TORCH = (*_TOKENIZERS, "transformers.modeling_utils", "transformers.models.auto.modeling_auto", "peft")
+
 
 def evaluate(job: dict[str, Any], channel: Channel) -> None:
-    """Score each of `job["models"]` on `job["dataset"]`.
+    """Measure `job["model"]` on `job["dataset"]` in each of `job["parts"]`; each ends with an event `measured`.
 
-    A model is a spec of `models.load_model` with a `name` and, where it is known already, its `loss`.
-    One event a model: `loss` and `perplexity` on the response tokens, seconds to load, tokens per second
-    of decoding (median), and the greedy answers to `job["prompts"]`.
+    In a process of its own, so that its memory is its own. The parts, with their arguments:
+
+    `speed`: {} → `load_seconds`, `memory` (bytes above the libraries, up to the end of this part) and what
+    `speed.measure` gives. `loss`: {} → see `loss.response_loss`. `lengths`: {} → tokens of prompts and
+    responses. `answers`: {`prompts`, `examples`, `max_new_tokens`} → greedy
+    answers to the prompts and the first examples' questions. `metrics`: see `metrics.score`.
+    `reference`: {`file`} writes what `agreement`: {`file`} of another model compares with.
     """
-    for spec in job["models"]:
-        channel.emit("stage", name=spec["name"], state="start")
-        started = time.perf_counter()
-        model = load_model(spec)
-        load_seconds = round(time.perf_counter() - started, 2)
-        scores = spec.get("loss") or response_loss(model, evaluation_samples(model, job["dataset"], limit=None))
-        answers, speeds = [], []
-        sampling = Sampling(max_new_tokens=job["max_new_tokens"])
-        for messages in job["prompts"]:
-            ids = model.tokenizer.encode(prompt_text(model.tokenizer, messages), add_special_tokens=False)
-            text, figures = answer(model, ids, sampling)
-            answers.append(text)
-            if figures["tokens_per_second"]:
-                speeds.append(figures["tokens_per_second"])
-        channel.emit(
-            "scored",
-            name=spec["name"],
-            kind=spec["kind"],
-            **scores,
-            load_seconds=load_seconds,
-            tokens_per_second=round(sorted(speeds)[len(speeds) // 2], 1) if speeds else None,
-            answers=answers,
-        )
-        del model
+    for library in _LIBRARIES.get(job["model"]["kind"], _TORCH):
+        importlib.import_module(library)
+    before, started = resident_memory(), time.perf_counter()
+    model = load_model(job["model"])
+    load_seconds = time.perf_counter() - started
+    for part in sorted(job["parts"], key=list(_PARTS).index):
+        channel.emit("stage", name=part, state="start")
+        figures = _PARTS[part](model, job["dataset"], job["parts"][part])
+        if part == "speed":
+            memory = peak_gpu_memory() or max(peak_memory() - before, 0)
+            figures |= {"load_seconds": round(load_seconds, 3), "memory": memory}
+        channel.emit("measured", part=part, figures=figures)
+
+
+def _speed(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
+    return speed.measure(model, evaluation_samples(model, dataset, limit=speed.EXAMPLES))
+
+
+def _loss(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
+    return response_loss(model, evaluation_samples(model, dataset, limit=None))
+
+
+def _lengths(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
+    samples = evaluation_samples(model, dataset, limit=None)
+    return {
+        "prompts": [sample.prompt for sample in samples],
+        "responses": [len(sample.ids) - sample.prompt for sample in samples],
+    }
+
+
+def _reference(model: LanguageModel, dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    return agreement.write_reference(model, evaluation_samples(model, dataset, limit=None), arguments["file"])
+
+
+def _agreement(model: LanguageModel, _dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    return agreement.compare(model, arguments["file"])
+
+
+def _answers(model: LanguageModel, dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    system = dataset.get("system_prompt")
+    lead = [{"role": "system", "content": system}] if system else []
+    asked: list[tuple[list[dict[str, str]], str | None]] = [
+        ([*lead, {"role": "user", "content": prompt}], None) for prompt in arguments["prompts"]
+    ]
+    examples = read_conversations(dataset, limit=arguments["examples"])
+    asked += [(messages[:-1], messages[-1]["content"]) for messages in examples]
+    sampling = Sampling(max_new_tokens=arguments["max_new_tokens"])
+    return {
+        "questions": [messages[-1]["content"] for messages, _ in asked],
+        "expected": [expected for _, expected in asked],
+        "answers": [ask(model, messages, sampling) for messages, _ in asked],
+    }
+
+
+def ask(model: LanguageModel, messages: list[dict[str, str]], sampling: Sampling) -> str:
+    """Return the answer to a conversation that ends with a question."""
+    ids = model.tokenizer.encode(prompt_text(model.tokenizer, messages), add_special_tokens=False)
+    return answer(model, ids, sampling)[0]
+
+
+def _metrics(model: LanguageModel, dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    conversations = read_conversations(dataset, limit=arguments["examples"])
+    sampling = Sampling(max_new_tokens=arguments["max_new_tokens"])
+    answers = [ask(model, messages[:-1], sampling) for messages in conversations]
+    expected = [messages[-1]["content"] for messages in conversations]
+    return {"metrics": metrics.score(arguments["metrics"], answers, expected)}
+
+
+# In this order: what is asked for later would add to the memory.
+_PARTS = {
+    "speed": _speed,
+    "loss": _loss,
+    "lengths": _lengths,
+    "reference": _reference,
+    "agreement": _agreement,
+    "answers": _answers,
+    "metrics": _metrics,
+}

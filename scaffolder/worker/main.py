@@ -50,16 +50,22 @@ def _convert(job: dict[str, Any], channel: Channel) -> None:
     convert_gguf(job, channel)
 
 
-def _generate(job: dict[str, Any], channel: Channel) -> None:
-    from .generate import generate
+def _session(job: dict[str, Any], channel: Channel) -> None:
+    from .session import hold
 
-    generate(job, channel)
+    hold(job, channel)
 
 
 def _evaluate(job: dict[str, Any], channel: Channel) -> None:
     from .evaluate import evaluate
 
     evaluate(job, channel)
+
+
+def _adapters(job: dict[str, Any], channel: Channel) -> None:
+    from .adapters import fit_adapters
+
+    fit_adapters(job, channel)
 
 
 def _check_data(job: dict[str, Any], channel: Channel) -> None:
@@ -89,8 +95,9 @@ def _split_data(job: dict[str, Any], channel: Channel) -> None:
 _TASKS = {
     "run": _run,
     "convert": _convert,
-    "generate": _generate,
+    "session": _session,
     "evaluate": _evaluate,
+    "adapters": _adapters,
     "data check": _check_data,
     "data preview": _preview_data,
     "data import": _import_data,

@@ -33,6 +33,13 @@ def folder_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def resident_memory() -> int:
+    """Return what this process holds in memory now, in bytes."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def memory_limit() -> int:
     """Return the bytes that this process may use: the machine's, its container's or its own limit; 0 if unknown."""
     try:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .chat import prompt_text
 from .explain import TaskError
 from .loss import evaluation_samples, response_loss
-from .models import LanguageModel, OnnxModel, Sample, Sampling, TorchModel, answer, load_model
+from .models import LanguageModel, Sample, Sampling, answer, load_model
+from .onnx_model import OWN_ADAPTER, OnnxModel
+from .torch_model import TorchModel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .channel import Channel
 
 _PROBE = [{"role": "user", "content": "What is the capital of France?"}]
@@ -55,7 +56,7 @@ def verify(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any
         return {"kind": kind, **_verify_onnx(folder, job)}
     if kind == "model":
         model = load_model({"kind": "base", "path": str(_model_folder(folder))})
-        _check_answer(model)
+        check_answer(model)
         return {"kind": kind, "template": template_hash(model), **_losses(model, job)}
     raise TaskError(f"no model was found in the output ({', '.join(sorted(p.name for p in folder.iterdir()))})")
 
@@ -80,7 +81,7 @@ def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel) -> dict
     if second and not any(tensor.any() for tensor in second):
         raise TaskError("the adapter is as it was before training", "check learning_rate and max_steps")
     model = TorchModel({"kind": "adapter", "path": job["base"]["path"], "adapter": str(adapter)})
-    _check_answer(model)
+    check_answer(model)
     figures: dict[str, Any] = {"template": template_hash(model), "parameters": _count(weights)}
     figures["rank"] = settings.get("r")
     if job.get("evaluation"):
@@ -99,7 +100,9 @@ def _count(weights: dict[str, Any]) -> int:
 
 
 def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-    model = OnnxModel(str(folder))
+    adapters = {file.stem: str(file) for file in sorted(folder.glob("*.onnx_adapter"))}
+    own = Path(OWN_ADAPTER).stem
+    model = OnnxModel({"path": str(folder), "adapters": adapters})
     if not model.tokenizer.chat_template:
         raise TaskError("the exported tokenizer has no chat template")
     text = prompt_text(model.tokenizer, _PROBE)
@@ -110,15 +113,15 @@ def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             "ONNX Runtime GenAI splits the prompt into other tokens than the tokenizer used in training",
             "another release of onnxruntime-genai may read this tokenizer; scaffolder doctor names the tested one",
         )
-    figures = _check_answer(model)
+    figures: dict[str, Any] = {}
     if model.adapters:
-        tuned = model.active
         _check_adapters(model)
-        model.active = None
-        figures["adapters"] = model.adapters
+        figures["adapters"] = list(model.adapters)
+        model.use(None)
         if job.get("evaluation"):
             figures["before"] = _losses(model, job)["after"]
-        model.active = tuned
+        model.use(own if own in adapters else next(iter(adapters)))
+    figures |= check_answer(model)
     return {"template": template_hash(model), **figures, **_losses(model, job)}
 
 
@@ -127,10 +130,10 @@ def _check_adapters(model: OnnxModel) -> None:
     import torch
 
     samples = [Sample(model.tokenizer.encode(prompt_text(model.tokenizer, _PROBE), add_special_tokens=False), 1)]
-    model.active = None
+    model.use(None)
     [base] = model.response_logits(samples)
     for name in model.adapters:
-        model.active = name
+        model.use(name)
         try:
             [logits] = model.response_logits(samples)
         except Exception as error:
@@ -142,7 +145,12 @@ def _check_adapters(model: OnnxModel) -> None:
             raise TaskError(f"the adapter {name} changes nothing: the model answers as without it", _FITTING)
 
 
-def _check_answer(model: LanguageModel) -> dict[str, Any]:
+def check_answer(model: LanguageModel) -> dict[str, Any]:
+    """Ask a plain question and return the speed.
+
+    Raises:
+        TaskError: The numbers are not finite, or the answer is empty.
+    """
     import torch
 
     ids = model.tokenizer.encode(prompt_text(model.tokenizer, _PROBE), add_special_tokens=False)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.errors import Interrupted, ScaffolderError
-from scaffolder.process import Worker
+from scaffolder.process import ENDINGS, Worker, stop_on_interrupt
 from scaffolder.records import EVENTS, LOG
 from scaffolder.workflow.endings import died, failed, kernel_kills
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from io import RawIOBase
-    from types import FrameType
 
 
 @dataclass(slots=True)
@@ -97,7 +94,7 @@ def supervise(
     with (
         Worker(python, job, folder / LOG, environment) as worker,
         (folder / EVENTS).open("ab", buffering=0) as record,
-        _stop_on_interrupt(worker) as interrupted,
+        stop_on_interrupt(worker, ENDINGS) as interrupted,
     ):
         _end_half_line(folder / EVENTS, record)
         _write(record, {"event": "begin", "time": round(time.time(), 3), "pid": os.getpid(), **begin})
@@ -146,30 +143,3 @@ def _ending(error: ScaffolderError | None) -> dict[str, Any]:
     if isinstance(error, Interrupted):
         return {**end, "state": "stopped"}
     return {**end, "state": "failed", "message": error.message}
-
-
-@contextlib.contextmanager
-def _stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
-    """First Ctrl-C, or a request to end: ask the worker to stop at the next safe point. Second: end it now."""
-    interrupted = threading.Event()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        if interrupted.is_set():
-            worker.kill()
-        interrupted.set()
-        worker.request_stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    # Ctrl-C; the machine or a scheduler ends us; the terminal goes away. What is ignored (nohup) stays ignored.
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, handle)
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -35,7 +35,7 @@ def scores():
     models = {name: artefact for name, artefact in evaluation.candidates(project).items() if name in names}
     assert set(models) == set(names)
     found = evaluation.evaluate(project, models, prompts=QUESTIONS, on_event=lambda _: None)
-    return {score.name: score for score in found}
+    return {score.name: score for score in found.scores}
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +47,17 @@ def merged_16_bit(scores):
     from scaffolder.project import find_project
 
     project = find_project(REPOSITORY / "demo-project")
-    spec = {"name": "merged", **find_artefact(project, "merged").spec(), "dtype": "bfloat16"}
     job = {
         "task": "evaluate",
         "root": str(project.root),
-        "models": [spec],
+        "model": {**find_artefact(project, "merged").spec(), "dtype": "bfloat16"},
         "dataset": project.manifest.dataset.reader(project.manifest.dataset.eval),
-        "prompts": [],
-        "max_new_tokens": 1,
+        "parts": {"loss": {}},
     }
     log = project.root / ".scaffolder" / "quality.log"
     with Worker(find_environment(project.root).python, job, log) as worker:
-        [scored] = [event for event in worker.events() if event["event"] == "scored"]
-    return scored["loss"]
+        [measured] = [event for event in worker.events() if event["event"] == "measured"]
+    return measured["figures"]["loss"]
 
 
 def test_tuning_lowers_the_loss_by_a_quarter(scores):

@@ -88,10 +88,11 @@ def test_adapter_stays_an_input(make, put_tiny, run_scaffolder):
     assert exported["metrics"]["before"]["loss"] == pytest.approx(tuned["metrics"]["before"]["loss"], rel=1e-3)
 
 
-def test_adapter_is_an_input_of_an_eight_bit_model(make, put_tiny, run_scaffolder):
+@pytest.mark.parametrize("preset", ["adapters-int8", "adapters-int4"])
+def test_adapter_is_an_input_of_a_quantised_model(preset, make, put_tiny, run_scaffolder):
     project = project_of(make, put_tiny, "llama-chatml")
     (tuned,) = run_scaffolder(project, "run", "fine-tuning", "--json")
-    *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", "adapters-int8", "--json")
+    *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", preset, "--json")
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.1)
 
 

@@ -1,33 +1,47 @@
-"""Answer one question with the exported model: `python inferences/app.py "What should I see in Rome?"`."""
+"""Answer a question with the exported model: `python inferences/app.py "What should I see in Rome?"`.
 
+Needs `inferences/requirements.txt` alone. An export with adapters as inputs holds several in its folder:
+`--adapter NAME` chooses one, `--adapter none` answers as the base model.
+"""
+
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import onnxruntime_genai as og
 
-MODEL = Path(__file__).parent.parent / "gen-model" / "quantised-adapters"
+ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ""
 TURN = "{question}"  # how the examples write a question
-MAX_NEW_TOKENS = 128
+OWN = "adapter_weights"  # the adapter that the export was made with
 
-question = " ".join(sys.argv[1:]) or "What is the best thing to see in Chicago?"
+parser = argparse.ArgumentParser()
+parser.add_argument("question", nargs="*", default=["What is the best thing to see in Chicago?"])
+parser.add_argument("--model", type=Path, default=ROOT / "gen-model" / "quantised-adapters")
+parser.add_argument("--adapter", default=OWN)
+parser.add_argument("--max-new-tokens", type=int, default=128)
+arguments = parser.parse_args()
+question = " ".join(arguments.question)
 
-model = og.Model(str(MODEL))
+model = og.Model(str(arguments.model))
 tokenizer = og.Tokenizer(model)
+files = {path.stem: path for path in arguments.model.glob("*.onnx_adapter")}
+adapters = og.Adapters(model)
+for name, path in files.items():
+    adapters.load(str(path), name)
+if arguments.adapter not in (*files, OWN, "none"):
+    parser.error(f"no adapter {arguments.adapter}; there are: {', '.join(sorted(files)) or 'none'}")
+
 messages = [{"role": "system", "content": SYSTEM}] if SYSTEM else []
 messages.append({"role": "user", "content": TURN.replace("{question}", question)})
 prompt = tokenizer.encode(tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True))
 
 params = og.GeneratorParams(model)
 # Without max_length, memory for the model's whole context is reserved.
-params.set_search_options(max_length=len(prompt) + MAX_NEW_TOKENS, do_sample=False)
+params.set_search_options(max_length=len(prompt) + arguments.max_new_tokens, do_sample=False)
 generator = og.Generator(model, params)
-adapter = MODEL / "adapter_weights.onnx_adapter"
-if adapter.is_file():  # the export left the adapter apart
-    adapters = og.Adapters(model)
-    adapters.load(str(adapter), "tuned")
-    generator.set_active_adapter(adapters, "tuned")
+if arguments.adapter in files:
+    generator.set_active_adapter(adapters, arguments.adapter)
 generator.append_tokens(prompt)
 
 print(question)

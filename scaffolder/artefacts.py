@@ -23,16 +23,18 @@ class Artefact:
         form: "base", "adapter", "merged" or "onnx".
         path: The model's folder.
         adapter: The adapter's folder, for the two forms that need one.
+        template: A chat template in place of the tokenizer's own; an export carries its own already.
     """
 
     form: str
     path: Path
     adapter: Path | None = None
+    template: Path | None = None
 
     def spec(self) -> dict[str, Any]:
         """Return what the worker's `load_model` takes."""
-        adapter = {"adapter": str(self.adapter)} if self.adapter else {}
-        return {"kind": self.form, "path": str(self.path), **adapter}
+        folders = {"adapter": self.adapter, "template": self.template}
+        return {"kind": self.form, "path": str(self.path), **{key: str(path) for key, path in folders.items() if path}}
 
     def model_bytes(self) -> int:
         """Return the size in bytes of weights and graphs: without tokenizer and settings."""
@@ -50,11 +52,14 @@ def find_artefact(project: Project, name: str) -> Artefact:
         UsageError: It is no form and no model folder.
         ScaffolderError: That form has not been made yet; the hint names the command.
     """
+    template = project.manifest.dataset.prompt_template
+    written = project.root / template if template else None
     if name == "base":
-        return Artefact("base", _existing(project.model_folder, f"scaffolder download {project.manifest.model.id}"))
+        folder = _existing(project.model_folder, f"scaffolder download {project.manifest.model.id}")
+        return Artefact("base", folder, template=written)
     if name in ("adapter", "merged"):
         base = find_artefact(project, "base")
-        return Artefact(name, base.path, _output(project, "adapter", "run fine-tuning"))
+        return Artefact(name, base.path, _output(project, "adapter", "run fine-tuning"), written)
     if name == "onnx":
         return Artefact("onnx", _output(project, "onnx", "run gen-model"))
     places = (Path(name), project.root / name, project.root / "gen-model" / name)
@@ -63,10 +68,10 @@ def find_artefact(project: Project, name: str) -> Artefact:
         return Artefact("onnx", folder)
     for adapter in (folder, folder / "adapter"):
         if (adapter / "adapter_config.json").is_file():
-            return Artefact("adapter", find_artefact(project, "base").path, adapter)
+            return Artefact("adapter", find_artefact(project, "base").path, adapter, written)
     for model in (folder, folder / "model"):  # Olive puts a quantised model into a folder of its own
         if (model / "config.json").is_file():
-            return Artefact("base", model)
+            return Artefact("base", model, template=written)
     raise UsageError(f"`{name}` is no model", hint=f"use {', '.join(FORMS)} or the folder of a model")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-Method = Literal["lora", "qlora", "dora", "loha", "lokr", "quantise-then-lora"]
+Method = Literal["lora", "qlora", "dora", "loha", "lokr", "quantise-then-lora", "none"]
 Target = Literal["cpu", "cuda", "dml", "webgpu"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
 _Entry = TypeVar("_Entry", bound=BaseModel)
@@ -76,10 +76,10 @@ class ModelEntry(_Strict):
 
 
 class MethodEntry(_Strict):
-    """A way to fine-tune."""
+    """A way to fine-tune; `pass_` is None where nothing is trained."""
 
     title: str
-    pass_: str = Field(alias="pass")
+    pass_: str | None = Field(alias="pass")
     packages: list[str]
     memory: Literal["lora", "qlora"]
     rank: int = Field(gt=0)
@@ -98,6 +98,7 @@ class HardwareEntry(_Strict):
     dtype: Literal["float32", "bfloat16", "float16"]
     batch: int = Field(gt=0)
     sequence: int = Field(gt=0)
+    packing: Literal["none", "pack"]
     checkpointing: bool
     fused_kernels: bool
     qlora: bool
@@ -123,6 +124,16 @@ class QuantiserEntry(_Strict):
     because: str
 
 
+class PromptEntry(_Strict):
+    """A way to write a conversation; texts with {system}, {prompt} and {response}."""
+
+    title: str
+    system: str = Field(pattern=r"\{system\}")
+    turn: str = Field(pattern=r"(?s)\{prompt\}.*\{response\}$")
+    between: str
+    bos: bool
+
+
 def models() -> dict[str, ModelEntry]:
     """Return the models by name, the last part of their hub id."""
     return _read("models", "catalog_models", ModelEntry)
@@ -146,6 +157,16 @@ def exports() -> dict[str, ExportKind]:
 def quantisers() -> dict[str, QuantiserEntry]:
     """Return the ways to quantise by name."""
     return _read("exports", "catalog_quantisers", QuantiserEntry)
+
+
+def prompts() -> dict[str, PromptEntry]:
+    """Return the formats of a conversation by name."""
+    return _read("prompts", "catalog_prompts", PromptEntry)
+
+
+def cards() -> dict[str, float]:
+    """Return what GPUs compute in dense bfloat16 by a part of their names, in TFLOP/s."""
+    return TypeAdapter(dict[str, float]).validate_python(_questions("cards"))
 
 
 def model_for(hub_id: str, architecture: str | None = None) -> ModelEntry | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -58,9 +59,10 @@ class Hashes:
         """Write the memory, if anything was added."""
         if not self._changed:
             return
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._memory, json.dumps(self._known))
-        self._changed = False
+        with contextlib.suppress(OSError):  # a full disk: the files are read again next time
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._memory, json.dumps(self._known))
+            self._changed = False
 
 
 def digest(value: Any) -> str:
@@ -71,8 +73,12 @@ def digest(value: Any) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that readers see the old or the new content, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _read(memory: Path) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scaffolder import presets, process
+from scaffolder import machine, presets, process
 from scaffolder.environment import Environment, find_environment
 from scaffolder.errors import EnvironmentFault
 from scaffolder.records import find_runs, other_template
@@ -81,30 +81,29 @@ def _git() -> Check:
 
 
 def _memory() -> Check:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    found = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
-    if memory.available < _MEMORY_NEEDED:
+    free = machine.free_memory()
+    found = f"{free / 1e9:.1f} GB free of {machine.total_memory() / 1e9:.1f} GB"
+    if free < _MEMORY_NEEDED:
         return Check("memory", "warning", found, "close other programs: a small model trains in 4 GB")
     return Check("memory", "ok", found)
 
 
 def _disk(folder: Path) -> Check:
-    free = shutil.disk_usage(folder).free
+    free = machine.free_disk(folder)
     if free < _DISK_NEEDED:
         return Check("disk", "warning", f"{free / 1e9:.1f} GB free", "free some space: 5 GB do for a small model")
     return Check("disk", "ok", f"{free / 1e9:.1f} GB free")
 
 
 def _card() -> Check:
-    if shutil.which("nvidia-smi") is None:
+    try:
+        cards = machine.cards()
+    except EnvironmentFault as fault:
+        return Check("accelerator", "warning", fault.message.replace("`", ""), fault.hint)
+    if not cards:
         return Check("accelerator", "ok", f"none; {process.processor_count()} processors")
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    result = process.capture(query)
-    if result.returncode != 0:
-        return Check("accelerator", "warning", "nvidia-smi fails", "check the NVIDIA driver: `nvidia-smi`")
-    return Check("accelerator", "ok", "; ".join(result.stdout.strip().splitlines()))
+    found = [f"{card.name}, {card.free / 1e9:.1f} GB free of {card.memory / 1e9:.1f} GB" for card in cards]
+    return Check("accelerator", "ok", f"{'; '.join(found)}; driver {cards[0].driver}")
 
 
 def _hub() -> Check:

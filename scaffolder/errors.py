@@ -56,6 +56,12 @@ class RunFailed(ScaffolderError):
     """A workflow ended without a verified result."""
 
 
+class SomeFailed(ScaffolderError):
+    """Of many, some failed and the others are done."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+
 class Interrupted(ScaffolderError):
     """The user stopped the command."""
 

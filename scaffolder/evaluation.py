@@ -105,7 +105,7 @@ def evaluate(
             "root": str(project.root),
             "models": missing,
             "dataset": dataset.reader(dataset.eval),
-            "prompts": [[{"role": "user", "content": prompt}] for prompt in prompts],
+            "prompts": [[{"role": "user", "content": dataset.question(prompt)}] for prompt in prompts],
             "max_new_tokens": _MAX_NEW_TOKENS,
         }
         for event in _events(environment.python, job, state / LOG):

@@ -105,7 +105,7 @@ class Preview:
 
     Attributes:
         answers: By question, with the defaults that follow from the others.
-        training: The pass of the chosen method, its training arguments among its keys.
+        training: The pass of the chosen method, its training arguments among its keys; empty for none.
         export: The passes of the chosen export.
         files: What would be made, relative to the project.
     """
@@ -127,7 +127,7 @@ def preview(answers: Mapping[str, Any]) -> Preview:
         root = Path(folder) / "project"
         found = templating.render(source, root, answers=_completed(answers), ref=ref, defaults=True)
         files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        training = _passes(root / "fine-tuning" / f"{found['method']}.json")
+        training = _passes(root / "fine-tuning" / f"{found['method']}.json") if found["method"] != "none" else {}
         export = _passes(root / "gen-model" / f"{found['export_preset']}.json")
     shown = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
     shown.pop("catalog_fits", None)

@@ -82,7 +82,7 @@ def generate(
         "prompts": [
             [
                 *([{"role": "system", "content": system}] if system else []),
-                {"role": "user", "content": prompt},
+                {"role": "user", "content": project.manifest.dataset.question(prompt)},
             ]
             for prompt in prompts
         ],

@@ -19,6 +19,9 @@ Method = Literal["full", "lora", "qlora"]
 _PEAK = 1.17
 # Bytes kept for each input feature of an adapted layer: a cast copy for lora_A, and casts back. Fitted.
 _ADAPTER_INPUT = 4.4
+# The same where adapters multiply in the model's own format (the template's `fast_training.py`). Fitted to peaks of
+# adapters on attention and on every layer at 16 thousand tokens on one H200 (`benchmarks/gpu.py`'s model).
+_ADAPTER_INPUT_FAST = 1.8
 # Bytes more with dropout: the mask and the scaled copy. Fitted.
 _ADAPTER_DROPOUT = 0.8
 # NF4, double quantisation: 4 bits and 0.127 of constants a weight (Dettmers et al. 2023, QLoRA, section 3).
@@ -98,6 +101,7 @@ def estimate_training_memory(
     fused_kernels: bool = False,
     dropout: bool = True,
     optimizer_bytes: int = 8,
+    fast_adapters: bool = False,
 ) -> MemoryEstimate:
     """Estimate the peak memory of one training step on one device.
 
@@ -113,6 +117,7 @@ def estimate_training_memory(
         fused_kernels: Liger's norms, gate and loss (`use_liger_kernel`).
         dropout: whether adapters drop inputs.
         optimizer_bytes: of state for each trained number: 8 for AdamW, 2 for its 8-bit kind.
+        fast_adapters: adapters multiply in the model's own format.
 
     Returns:
         Bytes by purpose. The device needs about 0.5 GB more for its context.
@@ -124,7 +129,9 @@ def estimate_training_memory(
     vocabulary = shape.vocabulary_weights * dtype_bytes
     blocks = shape.block_weights * (_NF4_BYTES if method == "qlora" else dtype_bytes)
     tokens = sequence_length * batch
-    block = _kept_by_block(shape, targets, dtype_bytes, fused=fused_kernels, dropout=dropout, method=method)
+    adapter_input = _ADAPTER_INPUT_FAST if fast_adapters else _ADAPTER_INPUT
+    adapter_input += _ADAPTER_DROPOUT if dropout else 0
+    block = _kept_by_block(shape, targets, dtype_bytes, adapter_input, fused=fused_kernels, method=method)
     kept = shape.hidden * dtype_bytes * shape.layers + block if checkpointing else block * shape.layers
     trained_bytes = dtype_bytes if method == "full" else _ADAPTER_BYTES
     return MemoryEstimate(
@@ -149,7 +156,7 @@ def _adapter_weights(shape: Shape, method: Method, rank: int, targets: tuple[str
 
 
 def _kept_by_block(
-    shape: Shape, targets: tuple[str, ...], dtype_bytes: int, *, fused: bool, dropout: bool, method: Method
+    shape: Shape, targets: tuple[str, ...], dtype_bytes: int, adapter_input: float, *, fused: bool, method: Method
 ) -> float:
     """Bytes one block keeps for each token until its backward pass."""
     query, pair = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -161,7 +168,7 @@ def _kept_by_block(
     if method == "full":
         # Weights that train keep their inputs: two norms' results, attention's (counted) and the gate's.
         return _PEAK * (kept + dtype_bytes * (2 * shape.hidden + shape.intermediate))
-    return _PEAK * kept + inputs * (_ADAPTER_INPUT + (_ADAPTER_DROPOUT if dropout else 0))
+    return _PEAK * kept + inputs * adapter_input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder import oliveconfig
+from scaffolder import oliveconfig, trust
 from scaffolder.content import Hashes, digest
 from scaffolder.errors import ConfigError, UsageError
 
@@ -143,7 +143,8 @@ def resolve(
 def problems(project: Project, workflow: Workflow) -> list[oliveconfig.Problem]:
     """Check a workflow's configuration strictly: the file, and what the overrides make of it."""
     name = project.relative(workflow.config_path)
-    found = oliveconfig.check(oliveconfig.read(workflow.config_path, name=name), root=project.root)
+    document = oliveconfig.read(workflow.config_path, name=name)
+    found = oliveconfig.check(document, root=project.root) + trust.problems(project, document)
     if not workflow.overrides:
         return found
     of_file = {(problem.key, problem.message) for problem in found}
@@ -151,7 +152,7 @@ def problems(project: Project, workflow: Workflow) -> list[oliveconfig.Problem]:
     return found + [
         # The place is one in a text that nobody sees: the key says more.
         replace(problem, message=f"`{problem.key}`: {problem.message}")
-        for problem in oliveconfig.check(resolved, root=project.root)
+        for problem in oliveconfig.check(resolved, root=project.root) + trust.problems(project, resolved)
         if (problem.key, problem.message) not in of_file
     ]
 

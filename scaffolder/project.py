@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,16 +20,24 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+# A branch or tag would let its owner change the code that was read and trusted.
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="Full commit of the code that was read")]
+
+
 class ModelSection(_Section):
-    """`[model]`: the base model."""
+    """`[model]`: the base model; `source` where `download` takes it from another place than the hub's `id`."""
 
     id: str
     revision: str | None = None
     path: str
+    source: str | None = None
 
 
 class DatasetSection(_Section):
-    """`[dataset]`: the examples; either a prompt and a response column, or one with messages."""
+    """`[dataset]`: the examples; either a prompt and a response column, or one with messages.
+
+    `prompt_template` is a file with the chat template that takes the place of the tokenizer's own.
+    """
 
     train: str
     eval: str
@@ -35,11 +45,43 @@ class DatasetSection(_Section):
     response_column: str = "response"
     messages_column: str | None = None
     text_template: str | None = None
+    prompt_template: str | None = None
     system_prompt: str | None = None
 
     def reader(self, path: str) -> dict[str, Any]:
         """Return what the worker needs to read `path` as conversations."""
-        return {"path": path, **self.model_dump(exclude={"train", "eval"}, exclude_none=True)}
+        return {"path": path, **self.model_dump(exclude={"train", "eval", "prompt_template"}, exclude_none=True)}
+
+    def sample_question(self, text: str) -> str:
+        """Return what `question` takes, with `text` for each column of `text_template`."""
+        columns = self._columns()
+        return text if len(columns) < 2 else json.dumps(dict.fromkeys(sorted(columns), text))
+
+    def question(self, text: str) -> str:
+        """Return a user's turn as training wrote it: `text_template` around the text, where it has one column.
+
+        Raises:
+            UsageError: The template has several columns, and the text is no JSON object that holds them.
+        """
+        columns = self._columns()
+        if not self.text_template or not columns:
+            return text
+        row = dict.fromkeys(columns, text) if len(columns) == 1 else _row(text, columns)
+        return re.sub(r"\{(\w+)\}", lambda found: str(row[found[1]]), self.text_template)
+
+    def _columns(self) -> set[str]:
+        return set(re.findall(r"\{(\w+)\}", self.text_template or ""))
+
+
+def _row(text: str, columns: set[str]) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or not columns <= row.keys():
+        example = json.dumps(dict.fromkeys(sorted(columns), "…"), ensure_ascii=False)
+        raise UsageError("`text_template` has several columns, so a question gives each its text", hint=f"'{example}'")
+    return row
 
 
 class WorkflowSection(_Section):
@@ -57,12 +99,13 @@ class ProjectSection(_Section):
 
 
 class Manifest(_Section):
-    """The whole of `scaffolder.toml`."""
+    """The whole of `scaffolder.toml`; `[trust]` names the repositories whose own Python code may run, at one commit."""
 
     project: ProjectSection
     model: ModelSection
     dataset: DatasetSection
     workflows: dict[str, WorkflowSection]
+    trust: dict[str, Commit] = Field(default_factory=dict)
     targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -41,6 +41,7 @@ class RunRecord:
         peak_memory: Bytes.
         files: Size and SHA-256 by path inside the artefact.
         command_version: Release of scaffolder.
+        estimate: What the training was expected to take, see `workflow.room.Forecast`.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RunRecord:
     peak_memory: int
     files: dict[str, list[Any]]
     command_version: str
+    estimate: dict[str, Any] | None = None
     schema: int = field(default=SCHEMA)
 
     def write(self, folder: Path) -> None:
@@ -136,5 +138,8 @@ def draw_loss(folder: Path, *, title: str) -> Path | None:
     curve = curves.of_events(read_events(folder))
     if len(curve.training) < curves.FEWEST_POINTS:
         return None
-    write_atomically(folder / PLOT, curves.svg(curve, title=title))
+    try:
+        write_atomically(folder / PLOT, curves.svg(curve, title=title))
+    except OSError:  # a full disk; what went wrong before matters more
+        return None
     return folder / PLOT

@@ -50,6 +50,6 @@ class Scores:
         write_atomically(self._path(artefact, question), json.dumps(figures))
 
     def _path(self, artefact: Artefact, question: object) -> Path:
-        folders = [artefact.path, artefact.adapter] if artefact.adapter else [artefact.path]
+        folders = [path for path in (artefact.path, artefact.adapter, artefact.template) if path]
         content = [artefact.form, *(self._hashes.path(folder) for folder in folders)]
         return self._folder / f"{digest([*self._common, content, question])}.json"

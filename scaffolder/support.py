@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,43 +14,50 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from scaffolder.catalogue import ModelEntry
-
 REPAIR = "genai_fixes.py"
 # Passes of Olive that the locked stack cannot run, with the quantiser that their place in the catalogue names.
 _DEAD_PASSES = {"autoawqquantizer": "awq", "gptqquantizer": "gptq", "gptqmodel": "gptq"}
+# Where training may report to (`report_to`), and a distribution that makes it possible.
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
+# Training arguments that need a package beside the lock, by the values that do.
+_OPTIONS = (
+    ("use_liger_kernel", "True", "liger-kernel"),
+    ("optim", r".*bnb.*|paged_.*|(ademamix|lion|adamw)_(8|32)bit.*|ademamix", "bitsandbytes"),
+    ("optim", r"adamw_torch_(4|8)bit", "torchao"),
+    ("optim", r"galore_.*", "galore-torch"),
+    ("optim", r"apollo_.*", "apollo-torch"),
+    ("optim", r"schedule_free_.*", "schedulefree"),
+    ("optim", r"lomo|adalomo", "lomo-optim"),
+    ("optim", r"grokadamw", "grokadamw"),
+    ("deepspeed", r".+(?<!None)(?<!False)", "deepspeed"),
+)
 _CARD_PRECISIONS = {"fp16", "bf16"}
+_Passes = dict[str, dict[str, Any]]
 
 
-def refuse_export(model: ModelEntry | None, method: str, export: str, target: str) -> str | None:
-    """Return why a combination cannot be built, or None where it can.
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Something in a configuration that cannot work.
 
-    Args:
-        model: The catalogue's entry, or None for a model it does not know.
-        method: How the adapter was trained; a name of the catalogue.
-        export: What is to be built; a name of the catalogue.
-        target: What runs it: "cpu", "cuda", "dml" or "webgpu".
+    Attributes:
+        key: Dotted path of the key that asks for it.
+        message: What cannot work, and why.
+        hint: What to do instead.
     """
-    kind, way = catalogue.exports()[export], catalogue.methods()[method]
-    if target not in kind.targets:
-        return f"{export} runs on {' and '.join(kind.targets)}, not on {target}"
-    if kind.adapter == "merged" and not way.merge:
-        return f"a {method} adapter cannot be merged: {way.because}"
-    if kind.adapter == "input" and not way.adapter_input:
-        return f"a {method} adapter cannot be an input of the graph: {way.because}"
-    if model is None:
-        return None
-    # Sixteen bits on cards are written as bf16 where fp16 is not exact enough.
-    able = model.export.precisions if target == "cpu" else [*model.export.cuda, "fp32", "int8"]
-    wanted = {kind.precision} if kind.precision != "fp16" else _CARD_PRECISIONS
-    if not wanted.intersection(able):
-        return f"ModelBuilder has no {kind.precision} for {model.architecture}"
-    return None
+
+    key: str
+    message: str
+    hint: str
 
 
 def obstacles(
     config: dict[str, Any], root: Path, hub_id: str, installed: Callable[[str], str | None]
-) -> list[tuple[str, str]]:
+) -> list[Obstacle]:
     """Return what in an Olive configuration cannot work, each with what to do instead.
 
     Args:
@@ -57,15 +66,15 @@ def obstacles(
         hub_id: Of the base model.
         installed: Gives a distribution's version in the project's environment, or None.
     """
-    passes = [settings for settings in config.get("passes", {}).values() if isinstance(settings, dict)]
+    passes = {name: settings for name, settings in config.get("passes", {}).items() if isinstance(settings, dict)}
     source = config.get("input_model", {})
     found = list(_dead_passes(passes))
     found += _missing_packages(passes, installed)
-    builders = [settings for settings in passes if _kind(settings) == "modelbuilder"]
-    if builders:
-        found += _builder(config, root, hub_id, builders)
+    found += _missing_trackers(passes, installed)
+    if any(_kind(settings) == "modelbuilder" for settings in passes.values()):
+        found += _builder(config, root, hub_id, passes)
     if isinstance(source.get("adapter_path"), str):
-        found += _adapter(source["adapter_path"], root, {_kind(settings) for settings in passes})
+        found += _adapter(source["adapter_path"], root, {_kind(settings) for settings in passes.values()})
     return found
 
 
@@ -73,53 +82,77 @@ def _kind(settings: dict[str, Any]) -> str:
     return str(settings.get("type", "")).lower()
 
 
-def _dead_passes(passes: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    for settings in passes:
-        name = _DEAD_PASSES.get(_kind(settings))
-        if name is not None:
-            yield (
-                f"the pass {settings['type']} cannot run: {catalogue.quantisers()[name].because}",
-                ("use the pass Gptq with `bits`, `group_size` and a `data_config`"),
+def _dead_passes(passes: _Passes) -> Iterator[Obstacle]:
+    for name, settings in passes.items():
+        quantiser = _DEAD_PASSES.get(_kind(settings))
+        if quantiser is not None:
+            yield Obstacle(
+                f"passes.{name}.type",
+                f"the pass {settings['type']} cannot run: {catalogue.quantisers()[quantiser].because}",
+                "use the pass Gptq with `bits`, `group_size` and a `data_config`",
             )
 
 
-def _missing_packages(
-    passes: list[dict[str, Any]], installed: Callable[[str], str | None]
-) -> Iterator[tuple[str, str]]:
-    for settings in passes:
+def _missing_packages(passes: _Passes, installed: Callable[[str], str | None]) -> Iterator[Obstacle]:
+    for name, settings in passes.items():
         for method in catalogue.methods().values():
-            if method.pass_.lower() != _kind(settings):
+            if method.pass_ is None or method.pass_.lower() != _kind(settings):
                 continue
             for package in method.packages:
                 if installed(package) is None:
-                    yield (
+                    yield Obstacle(
+                        f"passes.{name}.type",
                         f"{method.pass_} needs {package}, which this project's environment lacks",
-                        (f"install {package}, or use another method: --preset lora"),
+                        f"install {package}, or use another method: --preset lora",
                     )
+        arguments = settings.get("training_args") or {}
+        for key, values, package in _OPTIONS:
+            if re.fullmatch(values, str(arguments.get(key, ""))) and installed(package) is None:
+                yield Obstacle(
+                    f"passes.{name}.training_args.{key}",
+                    f"`{key}` needs {package}, which this project's environment lacks",
+                    f"install {package} there, or leave `{key}` out",
+                )
 
 
-def _builder(
-    config: dict[str, Any], root: Path, hub_id: str, builders: list[dict[str, Any]]
-) -> Iterator[tuple[str, str]]:
+def _missing_trackers(passes: _Passes, installed: Callable[[str], str | None]) -> Iterator[Obstacle]:
+    for name, settings in passes.items():
+        wanted = (settings.get("training_args") or {}).get("report_to") or []
+        for tracker in [wanted] if isinstance(wanted, str) else wanted:
+            distributions = _TRACKERS.get(tracker, ())
+            if distributions and not any(installed(name) for name in distributions):
+                yield Obstacle(
+                    f"passes.{name}.training_args.report_to",
+                    f"`report_to` names {tracker}, which this project's environment lacks",
+                    f"install {distributions[0]} there, or set report_to to none",
+                )
+
+
+def _builder(config: dict[str, Any], root: Path, hub_id: str, passes: _Passes) -> Iterator[Obstacle]:
     model = catalogue.model_for(hub_id, architecture_of(root, config))
     providers = json.dumps(config.get("systems", {}))
-    for settings in builders:
-        precision = settings.get("precision")
-        if precision == "int8":
-            yield "ModelBuilder has no precision int8", "put a Rtn pass with `bits: 8` before it, as onnx-int8 does"
-        if precision in _CARD_PRECISIONS and "CPUExecutionProvider" in providers:
-            yield f"ModelBuilder has no {precision} for processors", "use int4 or fp32, or another target"
+    for name, settings in passes.items():
+        key, precision = f"passes.{name}.precision", settings.get("precision")
+        if _kind(settings) == "modelbuilder" and precision == "int8":
+            put = "put a Rtn pass with `bits: 8` before it, as onnx-int8 does"
+            yield Obstacle(key, "ModelBuilder has no precision int8", put)
+        if _kind(settings) == "modelbuilder" and precision in _CARD_PRECISIONS and "CPUExecutionProvider" in providers:
+            yield Obstacle(
+                key, f"ModelBuilder has no {precision} for processors", "use int4 or fp32, or another target"
+            )
     if model is None:
         return
     if model.export.builder != "direct" and not _names_repair(config):
-        yield (
+        yield Obstacle(
+            "data_configs",
             f"ModelBuilder cannot export {model.architecture} without its repair ({model.export.notes})",
-            (f'add {{"name": "repair", "user_script": "gen-model/{REPAIR}"}} to data_configs'),
+            f'add {{"name": "repair", "user_script": "gen-model/{REPAIR}"}} to data_configs',
         )
     if _sees_images(root, config):
-        yield (
+        yield Obstacle(
+            "input_model.model_path",
             "ModelBuilder exports the text model alone, and this one also holds an image tower",
-            (f"python model-cache/text_model.py {config['input_model']['model_path']}"),
+            f"python model-cache/text_model.py {config['input_model']['model_path']}",
         )
 
 
@@ -146,21 +179,23 @@ def _names_repair(config: dict[str, Any]) -> bool:
     return any(PurePosixPath(script).name == REPAIR for script in scripts if isinstance(script, str))
 
 
-def _adapter(path: str, root: Path, kinds: set[str]) -> Iterator[tuple[str, str]]:
+def _adapter(path: str, root: Path, kinds: set[str]) -> Iterator[Obstacle]:
     """What the trained adapter's own kind does not allow."""
     method = _method_of(root / path)
     if method is None:
         return
     way = catalogue.methods()[method]
     if "mergeadapterweights" in kinds and not way.merge:
-        yield (
+        yield Obstacle(
+            "input_model.adapter_path",
             f"a {method} adapter cannot be merged: {way.because}",
             "scaffolder run gen-model --preset quantised-adapters",
         )
     if "extractadapters" in kinds and not way.adapter_input:
-        yield (
+        yield Obstacle(
+            "input_model.adapter_path",
             f"a {method} adapter cannot be an input of the graph: {way.because}",
-            ("merge it (--preset onnx-int8), or train with --preset lora"),
+            "merge it (--preset onnx-int8), or train with --preset lora",
         )
 
 

@@ -1,11 +1,13 @@
 """The generated project's data component: what is trained is the response, in the template's own words."""
 
 import importlib.util
+import itertools
 import sys
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.tiny_models import RECIPES, make_tiny_model
 
 pytestmark = pytest.mark.olive
 
@@ -31,8 +33,6 @@ def chat_data():
 
 @pytest.fixture(scope="module", params=["llama-chatml", "llama", "phi3", "qwen2", "mistral", "gemma3_text"])
 def folder(request, tmp_path_factory):
-    from tests.tiny_models import make_tiny_model
-
     return make_tiny_model(request.param, tmp_path_factory.mktemp(request.param))
 
 
@@ -83,11 +83,44 @@ def test_worker_and_component_encode_alike(chat_data, folder):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_packed_examples_do_not_see_each_other(recipe, attention, chat_data, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = make_tiny_model(recipe, tmp_path / recipe)
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention).eval()
+    model.config.use_cache = False  # as the trainer sets it
+    rows = [{"prompt": f"{row['prompt']} {'Why? ' * n}", "response": row["response"]} for row in ROWS for n in range(3)]
+    tokenizer, alone = processed(chat_data, folder, rows)
+    longest = max(len(features["input_ids"]) for features, _ in alone)
+    _, packed = processed(chat_data, folder, rows, packing="pack", max_seq_len=2 * longest + 3)
+    assert len(packed) < len(alone)
+    batch = chat_data.collate_packed([{**features, "labels": labels} for features, labels in packed], tokenizer)
+    assert (batch["position_ids"] == -1).any()
+    with torch.inference_mode():
+        together = model(**batch).logits[batch["position_ids"] >= 0]
+        by_ids = {
+            tuple(features["input_ids"].tolist()): model(input_ids=features["input_ids"][None]).logits[0]
+            for features, _ in alone
+        }
+    found = split(torch.cat([features["input_ids"] for features, _ in packed]), batch["position_ids"])
+    assert sorted(found) == sorted(by_ids)
+    expected = torch.cat([by_ids[ids] for ids in found])
+    torch.testing.assert_close(together, expected, atol=2e-5, rtol=1e-4)
+
+
+def split(tokens, positions):
+    """The examples of packed rows, as tuples of ids in order."""
+    starts = [*(positions[positions >= 0] == 0).nonzero().flatten().tolist(), len(tokens)]
+    return [tuple(tokens[a:b].tolist()) for a, b in itertools.pairwise(starts)]
+
+
+@pytest.mark.filterwarnings("ignore")
 class TestOptions:
     @pytest.fixture(scope="class")
     def chatml(self, tmp_path_factory):
-        from tests.tiny_models import make_tiny_model
-
         return make_tiny_model("llama-chatml", tmp_path_factory.mktemp("chatml"))
 
     def test_all_tokens_can_be_trained(self, chat_data, chatml):
@@ -118,6 +151,28 @@ class TestOptions:
         assert max(len(features["input_ids"]) for features, _ in cut) == min(lengths) - 2
         with pytest.raises(ValueError, match="no row has a token to learn"):
             processed(chat_data, chatml, max_seq_len=3)
+
+    @pytest.mark.parametrize("train_on", ["response", "all"])
+    def test_packing_keeps_every_example_and_its_labels(self, train_on, chat_data, chatml):
+        rows = [{"prompt": "Why? " * n, "response": "Because."} for n in range(1, 20)]
+        _, alone = processed(chat_data, chatml, rows, train_on=train_on)
+        _, packed = processed(chat_data, chatml, rows, train_on=train_on, packing="pack", max_seq_len=200)
+        assert max(len(labels) for _, labels in packed) <= 200
+        # As full as can be: fewer sequences could not hold them.
+        tokens = sum(len(labels) for _, labels in alone)
+        assert len(packed) == -(-tokens // 200)
+        wanted = sorted((features["input_ids"].tolist(), [-100, *labels.tolist()[1:]]) for features, labels in alone)
+        found = []
+        for features, labels in packed:
+            starts = [*(features["position_ids"] == 0).nonzero().flatten().tolist(), len(labels)]
+            for a, b in itertools.pairwise(starts):
+                assert features["position_ids"][a:b].tolist() == list(range(b - a))
+                found.append((features["input_ids"][a:b].tolist(), labels[a:b].tolist()))
+        assert sorted(found) == wanted
+
+    def test_packing_is_the_same_every_time(self, chat_data, chatml):
+        packed = [processed(chat_data, chatml, packing="pack")[1] for _ in range(2)]
+        assert [labels.tolist() for _, labels in packed[0]] == [labels.tolist() for _, labels in packed[1]]
 
     def test_missing_column_is_named(self, chat_data, chatml):
         with pytest.raises(ValueError, match="missing column 'answer'"):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -154,3 +156,73 @@ def test_killed_run_ends_with_the_weights_of_an_uninterrupted_one(trained, tmp_p
     _, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
     assert weights() == expected
+
+
+def test_closed_terminal_leaves_no_process(project):
+    """A real terminal, whose window closes in the middle of training."""
+    long_run(project)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project)
+        os.execv(sys.executable, [sys.executable, "-m", "scaffolder", "run", "fine-tuning"])
+    reader = threading.Thread(target=drain, args=(terminal,), daemon=True)
+    reader.start()
+    wait_for(project, {"event": "step", "step": 3})
+    assert workers(project)
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    deadline = time.monotonic() + 20
+    while workers(project) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers(project) == []
+    assert not (project / "fine-tuning" / "adapters").exists()
+
+
+def drain(terminal):
+    """Read what is shown, as a terminal does, until it is closed."""
+    try:
+        while os.read(terminal, 65536):
+            pass
+    except OSError:
+        pass
+
+
+def test_request_to_end_saves_a_checkpoint(project):
+    """What a scheduler or `docker stop` sends."""
+    long_run(project)
+    process = start(project, "run", "fine-tuning")
+    wait_for(project, {"event": "step", "step": 3})
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    saved = wait_for(project, {"event": "checkpoint"})["step"]
+    assert f"from step {saved}" in err
+    assert workers(project) == []
+
+
+def test_second_run_waits_where_it_is_asked_to(trained):
+    from scaffolder.lock import project_lock
+
+    with project_lock(trained / ".scaffolder", purpose="run gen-model"):
+        process = start(trained, "run", "fine-tuning", "--wait")
+        time.sleep(3)
+        assert process.poll() is None
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "fine-tuning/adapters/lora" in out
+
+
+def test_lock_of_a_killed_run_is_taken_over(project):
+    long_run(project)
+    process = start(project, "run", "fine-tuning")
+    wait_for(project, {"event": "stage", "name": "olive", "state": "start"})
+    second = start(project, "run", "fine-tuning")
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"process {process.pid} has been working in this project since" in err
+    process.kill()
+    process.communicate(timeout=60)
+    assert json.loads((project / ".scaffolder" / "lock.json").read_text())["pid"] == process.pid
+    third = start(project, "run", "fine-tuning", "--set", "passes.lora.training_args.max_steps=2")
+    _, err = third.communicate(timeout=120)
+    assert third.returncode == 0, err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from scaffolder.cli import (
     evaluate,
     fleet,
     generate,
+    login,
     new,
     presets,
     run,
@@ -45,6 +47,8 @@ app.add_typer(presets.app, name="presets")
 app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 app.command("download")(download.download)
+app.command("login")(login.login)
+app.command("whoami")(login.whoami)
 app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("upgrade-config")(upgrade_config.upgrade_config)
@@ -91,6 +95,10 @@ def _main(argv: list[str]) -> int:
 def _unexpected(error: Exception) -> int:
     if debug():
         traceback.print_exc()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" at {error.filename}" if error.filename else ""
+        Output().error(ScaffolderError(f"the disk is full{place}", hint="make room, then run the same command again"))
+        return int(ExitCode.FAILED)
     described = ScaffolderError(
         f"unexpected {type(error).__name__}: {error}",
         hint="" if debug() else "SCAFFOLDER_DEBUG=1 shows where; please report it",

@@ -40,7 +40,7 @@ def evaluate(
     output = Output(json=json, quiet=quiet)
     project = find_project()
     models = {name: find_artefact(project, name) for name in model} if model else evaluation.candidates(project)
-    prompts = prompt or [_DEFAULT_PROMPT]
+    prompts = prompt or [project.manifest.dataset.sample_question(_DEFAULT_PROMPT)]
 
     def tell(event: dict[str, Any]) -> None:
         if event["event"] == "stage":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,36 @@ from scaffolder.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
+
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="-",
+        help="`-` reads an access token from standard input; without it HF_TOKEN or `scaffolder login` counts.",
+    ),
+]
+
+
+def read_token(option: str | None) -> str | None:
+    """Return the access token that standard input holds, where `--token -` was given.
+
+    Raises:
+        UsageError: A token stands on the command line, or standard input holds none.
+    """
+    if option is None:
+        return None
+    if option != "-":
+        raise UsageError(
+            "a token on the command line can be read by everyone on this machine, and stays in the shell's history",
+            hint="`--token -` reads it from standard input; HF_TOKEN and `scaffolder login` work as well",
+        )
+    import getpass
+
+    token = getpass.getpass("token: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if not token.strip():
+        raise UsageError("`--token -` found no token on standard input")
+    return token.strip()
 
 
 def key_values(pairs: list[str], option: str) -> dict[str, Any]:

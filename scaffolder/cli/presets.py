@@ -35,6 +35,7 @@ def presets(context: typer.Context, json: Json = False) -> None:
         "hardware": _dumped(catalogue.hardware()),
         "exports": _dumped(catalogue.exports()),
         "quantisers": _dumped(catalogue.quantisers()),
+        "prompts": _dumped(catalogue.prompts()),
     }
     Output(json=json).data(plain, Group(*(_table(kind, *_LISTED[kind](entries)) for kind, entries in plain.items())))
 
@@ -88,6 +89,7 @@ _LISTED: dict[str, Callable[[_Entries], _Table]] = {
     "hardware": _list_hardware,
     "exports": _list_exports,
     "quantisers": _list_quantisers,
+    "prompts": _list_titles,
 }
 
 

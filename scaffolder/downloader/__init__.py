@@ -1,5 +1,12 @@
-"""Base models into `model-cache/`: from the hub, or from the package that carries the embedded one."""
+"""Base models into `model-cache/`, from the hub or elsewhere: resumed, verified, locked."""
 
-from scaffolder.downloader.fetch import Downloaded, download
+from scaffolder.downloader.fetch import Downloaded, Planned, download, plan_download
+from scaffolder.downloader.hub import Hub, login
+from scaffolder.downloader.target import Request
+from scaffolder.downloader.update import Change
+from scaffolder.downloader.verify import Verified, problem_error, verify
 
-__all__ = ["Downloaded", "download"]
+__all__ = [
+    "Change", "Downloaded", "Hub", "Planned", "Request", "Verified",
+    "download", "login", "plan_download", "problem_error", "verify",
+]  # fmt: skip

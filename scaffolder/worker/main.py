@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from .channel import Channel, StopRequested
 from .explain import explain
+from .measure import memory_figures
+from .trust import guard
 
 
 def main() -> int:
@@ -17,14 +21,17 @@ def main() -> int:
     job = channel.receive()
     os.chdir(job["root"])
     try:
+        guard(Path(job["root"]))
         _TASKS[job["task"]](job, channel)
     except StopRequested:
         channel.emit("stopped")
         return 130
     except Exception as error:
-        traceback.print_exc()
-        message, hint = explain(error)
-        channel.emit("failed", type=type(error).__name__, message=message, hint=hint)
+        with contextlib.suppress(OSError):  # the log lies on the disk that is full
+            traceback.print_exc()
+        told = explain(error, job)
+        message = told.message if told.kind != "memory" else f"{told.message}: {memory_figures(error)}"
+        channel.emit("failed", type=type(error).__name__, message=message, hint=told.hint, kind=told.kind)
         return 1
     channel.emit("end")
     sys.stdout.flush()

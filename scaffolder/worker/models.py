@@ -60,7 +60,8 @@ def load_model(spec: dict[str, Any]) -> LanguageModel:
 
     Args:
         spec: `kind` ("base", "adapter", "merged" or "onnx"), `path` of the model, `adapter` for the two
-            kinds that need one, and `dtype` for PyTorch ("float32" where left out).
+            kinds that need one, `dtype` for PyTorch ("float32" where left out), and `template`, a file with a
+            chat template in place of the tokenizer's own.
 
     Raises:
         TaskError: A folder is missing.
@@ -110,6 +111,8 @@ class TorchModel:
             if spec["kind"] == "merged":
                 model = model.merge_and_unload()
         self.tokenizer = AutoTokenizer.from_pretrained(spec["path"])
+        if spec.get("template"):
+            self.tokenizer.chat_template = Path(spec["template"]).read_text(encoding="utf-8")
         self.model = model.to(device).eval()
         self.device = device
 
@@ -183,11 +186,16 @@ def _choose(logits: Any, sampling: Sampling, generator: Any) -> int:
 
 
 class OnnxModel:
-    """A folder that ONNX Runtime GenAI can open, with the adapter that lies in it where there is one."""
+    """A folder that ONNX Runtime GenAI can open, with the adapters that lie in it.
 
-    ADAPTER = "adapter_weights.onnx_adapter"
+    Attributes:
+        adapters: Their names: those of their files, without the ending.
+        active: The one in use, or None for the base alone; at first the one the export made.
+    """
 
-    def __init__(self, folder: str, *, adapted: bool = True) -> None:
+    ADAPTER = "adapter_weights"
+
+    def __init__(self, folder: str) -> None:
         import onnxruntime_genai as og
         from transformers import AutoTokenizer
 
@@ -195,15 +203,15 @@ class OnnxModel:
         self.model = og.Model(folder)
         self.native_tokenizer = og.Tokenizer(self.model)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._adapters = None
-        if adapted and (Path(folder) / self.ADAPTER).is_file():
-            self._adapters = og.Adapters(self.model)
-            self._adapters.load(str(Path(folder) / self.ADAPTER), "tuned")
-
-    @property
-    def adapted(self) -> bool:
-        """Whether an adapter is an input and in use."""
-        return self._adapters is not None
+        files = sorted(Path(folder).glob("*.onnx_adapter"))
+        self._adapters = og.Adapters(self.model)
+        for file in files:
+            try:
+                self._adapters.load(str(file), file.stem)
+            except Exception as error:
+                raise TaskError(f"the adapter {file.name} cannot be read: {error}") from error
+        self.adapters = [file.stem for file in files]
+        self.active = self.ADAPTER if self.ADAPTER in self.adapters else next(iter(self.adapters), None)
 
     def response_logits(self, samples: Sequence[Sample]) -> Iterator[Any]:
         """See `LanguageModel.response_logits`."""
@@ -240,8 +248,8 @@ class OnnxModel:
         params = self._og.GeneratorParams(self.model)
         params.set_search_options(**options)
         generator = self._og.Generator(self.model, params)
-        if self._adapters is not None:
-            generator.set_active_adapter(self._adapters, "tuned")
+        if self.active is not None:
+            generator.set_active_adapter(self._adapters, self.active)
         return generator
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import progress, verify
+from . import progress, resume, verify
 from .explain import TaskError
 from .measure import folder_size, peak_gpu_memory, peak_memory
+from .remedies import NO_CUDA
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -39,12 +40,16 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
         TaskError: Olive made nothing, or what it made does not work.
     """
     output, cache = Path(job["output"]), Path(job["cache"])
-    config = {**job["config"], "output_dir": str(output), "cache_dir": str(cache)}
-    _drop_unfinished(cache)
+    # Olive writes into what it is given.
+    config = {**copy.deepcopy(job["config"]), "output_dir": str(output), "cache_dir": str(cache)}
+    resume.drop_unfinished(cache)
     channel.emit("stage", name="olive", state="start")
     import transformers
+
+    _check_device(config)
     from olive.workflows import run as run_olive
 
+    resume.install()  # its part of a checkpoint is there before a stop that waits for one
     progress.install(channel)
     failures = _report_passes(channel)
     _leave_base_model()
@@ -70,6 +75,19 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
         peak_memory=peak_memory(),
         peak_gpu_memory=peak_gpu_memory(),
     )
+
+
+def _check_device(config: dict[str, Any]) -> None:
+    """Refuse a configuration for cards where there is none: Olive would train on the processor without a word."""
+    import torch
+
+    roles = [config.get(role) for role in ("host", "target")]
+    systems = [role if isinstance(role, dict) else config.get("systems", {}).get(role, {}) for role in roles]
+    accelerators = [accelerator for system in systems for accelerator in system.get("accelerators") or []]
+    if "CUDAExecutionProvider" not in json.dumps(accelerators) or torch.cuda.is_available():
+        return
+    why = "sees none" if torch.version.cuda else f"({torch.__version__}) is built for processors alone"
+    raise TaskError(f"the configuration asks for a GPU, and PyTorch {why}", NO_CUDA, kind="environment")
 
 
 def _report_passes(channel: Channel) -> list[BaseException]:
@@ -113,32 +131,6 @@ def _leave_base_model() -> None:
         return save_model(cache, model_json, output_dir, overwrite, **{**kwargs, "only_cache_files": True})
 
     OliveCache._save_model = made_only
-
-
-def _drop_unfinished(cache: Path) -> None:
-    """Delete what a killed run left: cached passes without their record, checkpoints that do not load."""
-    for record in cache.glob("*/runs/*"):
-        if record.is_dir() and not (record / "run.json").is_file():
-            shutil.rmtree(record)
-    for checkpoint in cache.glob("checkpoints/*/checkpoint-*"):
-        if not _complete(checkpoint):
-            shutil.rmtree(checkpoint)
-
-
-def _complete(checkpoint: Path) -> bool:
-    import torch
-    from safetensors import safe_open
-
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        with safe_open(checkpoint / "adapter_model.safetensors", framework="pt") as weights:
-            weights.keys()
-        for name in ("optimizer.pt", "scheduler.pt"):
-            torch.load(checkpoint / name, map_location="cpu", weights_only=True)
-        # Written last by the trainer.
-        return any(checkpoint.glob("rng_state*.pth"))
-    except Exception:
-        return False
 
 
 def _forget_machine(output: Path, job: dict[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from typing import Any
 
 from transformers import TrainerCallback
 
 from .channel import Channel, StopRequested
+from .explain import TaskError
 from .measure import peak_gpu_memory, peak_memory
 
 # At most this much work is lost when the machine goes down.
@@ -23,6 +26,20 @@ def install(channel: Channel) -> None:
             super().__init__(channel)
 
     transformers.trainer.DEFAULT_CALLBACKS.append(Reporter)
+    _count_packed_tokens(transformers.trainer.Trainer)
+
+
+def _count_packed_tokens(trainer: Any) -> None:
+    """Count packed sequences without their filling, which lies at positions below 0: they have no mask."""
+    count = trainer._track_num_input_tokens
+
+    @functools.wraps(count)
+    def counted(self: Any, inputs: Any) -> None:
+        if "attention_mask" not in inputs and "position_ids" in inputs:
+            inputs = {**inputs, "attention_mask": inputs["position_ids"] >= 0}
+        count(self, inputs)
+
+    trainer._track_num_input_tokens = counted
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untyped here
@@ -62,6 +79,13 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
         figures = {name: float(value) for name, value in (logs or {}).items() if name in names}
         if figures:
             self.channel.emit("metrics", step=state.global_step, **figures)
+        # With fp16 the scaler skips such steps; otherwise they are the end of the weights.
+        if not args.fp16 and not all(math.isfinite(figures.get(name, 0.0)) for name in ("loss", "grad_norm")):
+            raise TaskError(
+                f"the training diverged: at step {state.global_step} the gradients are no longer finite",
+                f"lower learning_rate ({args.learning_rate:g}), for example to {args.learning_rate / 10:g}, "
+                "or raise warmup_steps; are there broken rows in the data?",
+            )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.saved = time.monotonic()

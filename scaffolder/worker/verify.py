@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PROBE = [{"role": "user", "content": "What is the capital of France?"}]
 _PROBE_TOKENS = 16
+_FITTING = "it must have been trained on this base, with the same layers"
 
 
 def kind_of(folder: Path) -> str:
@@ -110,9 +111,35 @@ def _verify_onnx(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
             "another release of onnxruntime-genai may read this tokenizer; scaffolder doctor names the tested one",
         )
     figures = _check_answer(model)
-    if model.adapted and job.get("evaluation"):
-        figures["before"] = _losses(OnnxModel(str(folder), adapted=False), job)["after"]
+    if model.adapters:
+        tuned = model.active
+        _check_adapters(model)
+        model.active = None
+        figures["adapters"] = model.adapters
+        if job.get("evaluation"):
+            figures["before"] = _losses(model, job)["after"]
+        model.active = tuned
     return {"template": template_hash(model), **figures, **_losses(model, job)}
+
+
+def _check_adapters(model: OnnxModel) -> None:
+    """Set each adapter active: its logits are finite, and not those of the base alone."""
+    import torch
+
+    samples = [Sample(model.tokenizer.encode(prompt_text(model.tokenizer, _PROBE), add_special_tokens=False), 1)]
+    model.active = None
+    [base] = model.response_logits(samples)
+    for name in model.adapters:
+        model.active = name
+        try:
+            [logits] = model.response_logits(samples)
+        except Exception as error:
+            message = str(error).strip().splitlines()[0]
+            raise TaskError(f"the adapter {name} does not fit the model: {message}", _FITTING) from error
+        if not torch.isfinite(logits).all():
+            raise TaskError(f"with the adapter {name} the model's logits are not finite", "train it again")
+        if torch.equal(logits, base):
+            raise TaskError(f"the adapter {name} changes nothing: the model answers as without it", _FITTING)
 
 
 def _check_answer(model: LanguageModel) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from scaffolder import plan
 from scaffolder.content import Hashes
 from scaffolder.records import read_record
-from scaffolder.workflow.execute import EventSink, prepare, why_run
+from scaffolder.workflow.execute import why_run
+from scaffolder.workflow.ready import EventSink, prepare
+from scaffolder.workflow.room import Forecast, check_room
 
 if TYPE_CHECKING:
     from scaffolder.project import Project
@@ -25,6 +27,7 @@ class Planned:
         would_run: Whether there is anything to do.
         reason: Why, or since when there is not.
         config: The configuration with every value set over it.
+        forecast: What its training would take, None where there is nothing to train.
     """
 
     workflow: str
@@ -33,6 +36,7 @@ class Planned:
     would_run: bool
     reason: str
     config: dict[str, Any]
+    forecast: Forecast | None
 
 
 def preview_workflows(
@@ -42,6 +46,7 @@ def preview_workflows(
     preset: str | None = None,
     overrides: dict[str, Any] | None = None,
     restart: bool = False,
+    rehash: bool = False,
     on_event: EventSink,
 ) -> list[Planned]:
     """Say of each workflow whether it would run and why; the arguments are those of `run_workflows`.
@@ -50,7 +55,7 @@ def preview_workflows(
         ScaffolderError: Whatever would keep the run from starting.
     """
     workflows, environment = prepare(project, name, preset=preset, overrides=overrides, on_event=on_event)
-    hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json")
+    hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json", fresh=rehash)
     planned: list[Planned] = []
     for workflow in workflows:
         published = read_record(workflow.output)
@@ -71,6 +76,7 @@ def preview_workflows(
                 reason is not None,
                 reason or since,
                 workflow.config,
+                check_room(project, workflow, force=True) if reason else None,
             )
         )
     hashes.save()

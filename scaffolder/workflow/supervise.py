@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder.errors import Interrupted, RunFailed, ScaffolderError
+from scaffolder.errors import Interrupted, ScaffolderError
 from scaffolder.process import Worker
 from scaffolder.records import EVENTS, LOG
+from scaffolder.workflow.endings import died, failed, kernel_kills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import RawIOBase
     from types import FrameType
-    from typing import TextIO
 
 
 @dataclass(slots=True)
@@ -31,6 +32,40 @@ class Outcome:
     size: int = 0
     peak_memory: int = 0
     verified: bool = False
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the worker has said so far: the outcome, its failure, the step a checkpoint holds, the stage at hand."""
+
+    outcome: Outcome = field(default_factory=Outcome)
+    failure: dict[str, Any] | None = None
+    step: int = 0
+    stage: str = ""
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Keep what the record or the end of the run needs."""
+        training = self.outcome.training
+        match event["event"]:
+            case "stage" if event["state"] == "start":
+                self.stage = event["name"]
+            case "verified":
+                self.outcome.metrics = event["metrics"]
+                self.outcome.size = event["size"]
+                self.outcome.peak_memory = event["peak_memory"]
+                self.outcome.verified = True
+            case "step":
+                training |= {key: event[key] for key in ("steps", "tokens", "tokens_per_second")}
+                training["peak_memory"] = event["gpu_memory"] or event["memory"]
+            case "trained":
+                training["seconds"] = event["seconds"]
+            case "metrics" if "loss" in event:
+                training["last_loss"] = event["loss"]
+                training.setdefault("first_loss", event["loss"])
+            case "checkpoint":
+                self.step = int(event["step"])
+            case "failed":
+                self.failure = event
 
 
 def supervise(
@@ -57,40 +92,51 @@ def supervise(
         Interrupted: The user stopped it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / LOG
-    outcome, failure, step = Outcome(), None, 0
-    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets")}
+    seen, kills = _Seen(), kernel_kills()
+    environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets"), **_trackers(folder)}
     with (
-        Worker(python, job, log, environment) as worker,
-        (folder / EVENTS).open("a", encoding="utf-8") as record,
+        Worker(python, job, folder / LOG, environment) as worker,
+        (folder / EVENTS).open("ab", buffering=0) as record,
         _stop_on_interrupt(worker) as interrupted,
     ):
+        _end_half_line(folder / EVENTS, record)
         _write(record, {"event": "begin", "time": round(time.time(), 3), "pid": os.getpid(), **begin})
         for event in worker.events():
             _write(record, event)
             on_event(event)
-            step = _note(event, outcome) or step
-            if event["event"] == "failed":
-                failure = event
+            seen.note(event)
         code = worker.wait()
-        again = f"`scaffolder {command}` continues" + (f" from step {step}" if step else "")
+        again = f"`scaffolder {command}` continues" + (f" from step {seen.step}" if seen.step else "")
+        place = f"the log: {folder / LOG}"
         error: ScaffolderError | None = None
         if interrupted.is_set():
             error = Interrupted("stopped", hint=again)
-        elif failure is not None:
-            hints = [failure["hint"], f"the log: {log}"]
-            error = RunFailed(failure["message"], hint="\n      ".join(hint for hint in hints if hint))
-        elif code != 0 or not outcome.verified:
-            error = RunFailed(_death(code), hint=f"the log: {log}\n      {again}")
+        elif seen.failure is not None:
+            error = failed(seen.failure, job, seen.stage, [place])
+        elif code != 0 or not seen.outcome.verified:
+            error = died(code, job, seen.stage, kills, [place, again])
         _write(record, _ending(error))
     if error is not None:
         raise error
-    return outcome
+    return seen.outcome
 
 
-def _write(record: TextIO, event: dict[str, Any]) -> None:
-    record.write(json.dumps(event, ensure_ascii=False) + "\n")
-    record.flush()
+def _trackers(folder: Path) -> dict[str, str]:
+    """Return where `report_to` writes, unless the user's own environment says it: beside the run's other records."""
+    places = {"TENSORBOARD_LOGGING_DIR": folder / "tensorboard", "WANDB_DIR": folder}
+    return {name: str(place) for name, place in places.items() if name not in os.environ}
+
+
+def _write(record: RawIOBase, event: dict[str, Any]) -> None:
+    # On a full disk the worker fails, and says so; its last words must still reach the user.
+    with contextlib.suppress(OSError):
+        record.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+
+
+def _end_half_line(path: Path, record: RawIOBase) -> None:
+    """Keep what was being written when the machine went down from swallowing the first event of this attempt."""
+    if path.read_bytes()[-1:] not in (b"", b"\n"):
+        record.write(b"\n")
 
 
 def _ending(error: ScaffolderError | None) -> dict[str, Any]:
@@ -102,36 +148,9 @@ def _ending(error: ScaffolderError | None) -> dict[str, Any]:
     return {**end, "state": "failed", "message": error.message}
 
 
-def _note(event: dict[str, Any], outcome: Outcome) -> int:
-    """Keep what the record needs; return the last step that a checkpoint holds, else 0."""
-    match event["event"]:
-        case "verified":
-            outcome.metrics = event["metrics"]
-            outcome.size = event["size"]
-            outcome.peak_memory = event["peak_memory"]
-            outcome.verified = True
-        case "step":
-            outcome.training |= {key: event[key] for key in ("steps", "tokens", "tokens_per_second")}
-        case "metrics":
-            if "loss" in event:
-                outcome.training["last_loss"] = event["loss"]
-                outcome.training.setdefault("first_loss", event["loss"])
-        case "checkpoint":
-            return int(event["step"])
-    return 0
-
-
-def _death(code: int) -> str:
-    if code in (-signal.SIGKILL, 137):
-        return "the worker was killed, most likely because memory ran out"
-    if code < 0:
-        return f"the worker was ended by {signal.Signals(-code).name}"
-    return f"the worker ended with exit code {code} and without a verified result"
-
-
-@contextmanager
+@contextlib.contextmanager
 def _stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
-    """First Ctrl-C: ask the worker to stop at the next safe point. Second: end it now."""
+    """First Ctrl-C, or a request to end: ask the worker to stop at the next safe point. Second: end it now."""
     interrupted = threading.Event()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -143,8 +162,14 @@ def _stop_on_interrupt(worker: Worker) -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
-    before = signal.signal(signal.SIGINT, handle)
+    # Ctrl-C; the machine or a scheduler ends us; the terminal goes away. What is ignored (nohup) stays ignored.
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    before = {number: signal.getsignal(number) for name in names if (number := getattr(signal, name, None))}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, handle)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

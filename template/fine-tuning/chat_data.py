@@ -9,6 +9,8 @@ added special tokens. Labels of the prompt's tokens are -100, the index that the
 
 from __future__ import annotations
 
+import bisect
+import functools
 import logging
 import re
 from typing import Any
@@ -16,6 +18,8 @@ from typing import Any
 import torch
 from olive.data.component.dataset import BaseDataset
 from olive.data.registry import Registry
+from olive.passes.pytorch.lora import LoRA
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 IGNORED = -100  # torch.nn.CrossEntropyLoss leaves this label out
@@ -37,6 +41,7 @@ def chat_pre_process(
     max_seq_len: int = 1024,
     train_on: str = "response",
     padding: str = "longest",
+    packing: str = "none",
     max_samples: int | None = None,
     trust_remote_code: bool | None = None,
     **_: Any,
@@ -54,11 +59,14 @@ def chat_pre_process(
         max_seq_len: Longest sequence in tokens; what goes beyond is cut.
         train_on: "response" for the loss on the last answer alone, "all" for every token.
         padding: "longest" leaves it to the batch, "max_length" fills every sequence up to `max_seq_len`.
+        packing: "pack" puts several examples into one sequence of up to `max_seq_len` tokens, none of which
+            sees another; a batch then counts such sequences. "none" keeps each apart.
         max_samples: Use at most this many rows.
         trust_remote_code: Passed on to the tokenizer.
 
     Returns:
-        A dataset of `({"input_ids", "attention_mask"}, labels)`, each a 1-D tensor of int64.
+        A dataset of `({"input_ids", "attention_mask"}, labels)`, each a 1-D tensor of int64; packed, of
+        `({"input_ids", "position_ids"}, labels)`, where positions start at 0 with each example.
 
     Raises:
         ValueError: A named column is missing, or no row has a token to learn within `max_seq_len`.
@@ -72,7 +80,7 @@ def chat_pre_process(
         dataset = dataset.select(range(min(max_samples, len(dataset))))
 
     tokenizer = AutoTokenizer.from_pretrained(model_name, trust_remote_code=trust_remote_code)
-    samples, cut = [], 0
+    examples, cut = [], 0
     for row in dataset:
         if messages_column:
             messages = row[messages_column]
@@ -85,20 +93,80 @@ def chat_pre_process(
         ids = (prompt + response)[:max_seq_len]
         labels = ids if train_on == "all" else ([IGNORED] * len(prompt) + response)[:max_seq_len]
         cut += len(prompt) + len(response) > max_seq_len
-        if all(label == IGNORED for label in labels):
-            continue
-        rest = max_seq_len - len(ids) if padding == "max_length" else 0
-        filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        features = {
-            "input_ids": torch.tensor(ids + [filler] * rest),
-            "attention_mask": torch.tensor([1] * len(ids) + [0] * rest),
-        }
-        samples.append((features, torch.tensor(labels + [IGNORED] * rest)))
-    if not samples:
+        if any(label != IGNORED for label in labels):
+            examples.append((ids, labels))
+    if not examples:
         raise ValueError(f"no row has a token to learn within max_seq_len={max_seq_len}")
     if cut:
         logger.warning("%d of %d rows were cut at %d tokens", cut, len(dataset), max_seq_len)
-    return BaseDataset(samples)
+    if packing == "pack":
+        return BaseDataset(pack(examples, max_seq_len))
+    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    return BaseDataset([pad(*example, max_seq_len if padding == "max_length" else 0, filler) for example in examples])
+
+
+def pad(ids: list[int], labels: list[int], length: int, filler: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Return one example as tensors, filled up to `length` tokens."""
+    rest = max(length - len(ids), 0)
+    features = {
+        "input_ids": torch.tensor(ids + [filler] * rest),
+        "attention_mask": torch.tensor([1] * len(ids) + [0] * rest),
+    }
+    return features, torch.tensor(labels + [IGNORED] * rest)
+
+
+def pack(
+    examples: list[tuple[list[int], list[int]]], length: int
+) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+    """Put examples of ids and labels into as few sequences of at most `length` tokens as best fit decreasing finds.
+
+    Positions start at 0 with each example. Without an attention mask, transformers reads from that where an
+    example ends and lets no token look beyond (`masking_utils.find_packed_sequence_indices`).
+    """
+    pass_positions_on()
+    rows: list[list[int]] = []
+    rooms: list[tuple[int, int]] = []  # (tokens left, row), in order
+    for index in sorted(range(len(examples)), key=lambda index: -len(examples[index][0])):
+        size = len(examples[index][0])
+        place = bisect.bisect_left(rooms, (size, 0))
+        if place == len(rooms):
+            rows.append([])
+            rooms.append((length, len(rows) - 1))
+        room, row = rooms.pop(place)
+        rows[row].append(index)
+        bisect.insort(rooms, (room - size, row))
+    return [join([examples[index] for index in row]) for row in rows]
+
+
+def join(examples: list[tuple[list[int], list[int]]]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Return one packed sequence; an example's first token is not to be guessed from the one before it."""
+    features = {
+        "input_ids": torch.tensor([token for ids, _ in examples for token in ids]),
+        "position_ids": torch.cat([torch.arange(len(ids)) for ids, _ in examples]),
+    }
+    return features, torch.tensor([label for _, labels in examples for label in [IGNORED, *labels[1:]]])
+
+
+def collate_packed(batch: list[dict[str, torch.Tensor]], tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor]:
+    """Return packed sequences as one batch; a token of filling, at position -1, sees itself alone."""
+    fillers = {"input_ids": tokenizer.pad_token_id, "position_ids": -1, "labels": IGNORED}
+    return {
+        key: pad_sequence([row[key] for row in batch], batch_first=True, padding_value=filler)
+        for key, filler in fillers.items()
+    }
+
+
+def pass_positions_on() -> None:
+    """Let Olive's adapter passes collate packed sequences: their own way drops the positions."""
+    plain = LoRA.collate_batch
+    if hasattr(plain, "__wrapped__"):
+        return
+
+    @functools.wraps(plain)
+    def collate(batch: list[dict[str, torch.Tensor]], tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor]:
+        return (collate_packed if "position_ids" in batch[0] else plain)(batch, tokenizer)
+
+    LoRA.collate_batch = staticmethod(collate)
 
 
 def fill(text_template: str, row: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import pytest
 
@@ -195,3 +196,79 @@ def test_upgrade_config_keeps_the_file_before(cli, project):
     assert json.loads(path.read_text())["passes"]["lora"]["r"] == 16
     assert (path.parent / "lora.json.old").read_text() == old
     assert "is up to date" in cli("upgrade-config", path).err
+
+
+LARGE = {
+    "model_type": "llama",
+    "num_hidden_layers": 80,
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
+
+
+def test_what_cannot_fit_is_refused_before_it_starts(cli, with_model):
+    (with_model / MODEL / "config.json").write_text(json.dumps(LARGE))
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning (lora) needs about" in result.err
+    assert "are free" in result.err
+    assert "--force" in result.err
+    assert nothing_was_started(with_model)
+
+
+def test_a_batch_that_fits_is_named(cli, with_model):
+    batch = "passes.lora.training_args.per_device_train_batch_size"
+    shape = {**LARGE, "num_hidden_layers": 4, "hidden_size": 512, "intermediate_size": 1024, "num_attention_heads": 8}
+    (with_model / MODEL / "config.json").write_text(json.dumps(shape))
+    result = cli("run", "fine-tuning", "--set", f"{batch}=4096")
+    assert result.code == 2
+    assert f"--set {batch}=" in result.err
+    assert "gradient_accumulation_steps=" in result.err
+
+
+def test_dry_run_tells_the_estimate(cli, with_model):
+    (with_model / MODEL / "config.json").write_text(json.dumps({**LARGE, "num_hidden_layers": 1}))
+    result = cli("run", "fine-tuning", "-n")
+    assert result.code == 0
+    assert "estimated: 16 steps, " in result.out
+    [planned] = json.loads(cli("run", "fine-tuning", "-n", "--json").out)
+    assert planned["forecast"]["memory"] > planned["forecast"]["steps"] == 16
+
+
+@pytest.fixture
+def small_disk(with_model):
+    """A file system of 16 MB where the runs go."""
+    folder = with_model / "fine-tuning" / "runs"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small file system needs more rights")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk_is_told_before_it_starts(cli, with_model, small_disk):
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning (lora) writes about 0.1 GB" in result.err
+    assert "0.0 GB are free on the disk of fine-tuning/runs/" in result.err
+    assert not list(small_disk.iterdir())
+
+
+def test_keep_going_runs_what_does_not_need_the_failed(cli, with_model):
+    (with_model / MODEL / "config.json").write_text(json.dumps(LARGE))
+    result = cli("run", "all", "--keep-going", "--json")
+    assert result.code == 3
+    assert json.loads(result.out) == []
+    assert "2 of 2 workflows failed" in result.err
+    assert "gen-model: not run: it needs fine-tuning, which failed" in result.err
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_the_start(cli, with_model):
+    result = cli("run", "fine-tuning", "--set", "passes.lora.training_args.report_to=wandb")
+    assert result.code == 2
+    assert "`report_to` names wandb, which this project's environment lacks" in result.err
+    assert nothing_was_started(with_model)

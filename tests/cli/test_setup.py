@@ -11,8 +11,6 @@ import pytest
 from scaffolder.environment import find_environment
 from tests.test_interrupts import start
 
-UV = shutil.which("uv")
-
 
 @functools.cache
 def registry_answers():
@@ -232,9 +230,21 @@ def test_an_environment_is_not_turned_into_another_kind_unasked(cli, light, prog
     assert "--recreate" in other.err
 
 
-@pytest.mark.skipif(UV is None, reason="needs uv")
-def test_uv_makes_the_environment(cli, light, programs, registry):
-    (programs / "uv").symlink_to(UV)
+@pytest.fixture(scope="session")
+def uv(tmp_path_factory):
+    """The real uv: installed here, or fetched."""
+    found = shutil.which("uv")
+    if found is not None:
+        return found
+    folder = tmp_path_factory.mktemp("uv")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), "uv"]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs uv, or a package index that has it")
+    return folder / "bin" / "uv"
+
+
+def test_uv_makes_the_environment(cli, light, programs, registry, uv):
+    (programs / "uv").symlink_to(uv)
     result = cli("setup")
     assert result.code == 0, result.err
     assert "made with uv" in result.err

@@ -20,6 +20,7 @@ CASES = {
         "method": "dora",
         "r": 8,
         "eval_share": 0.1,
+        "prompt_template": "alpaca",
         "text_template": "Translate: {prompt}",
         "system_prompt": "Answer briefly.",
         "epochs": 2,

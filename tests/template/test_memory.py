@@ -48,6 +48,15 @@ def test_estimates_are_near_on_average():
     assert sum(errors) / len(errors) < 0.05
 
 
+# With adapters in the model's own format, 2048 tokens a row.
+@pytest.mark.parametrize(
+    ("batch", "targets", "peak"), [(2, ATTENTION, 20.1), (4, ATTENTION, 31.9), (8, ATTENTION, 55.6), (8, EVERY, 68.3)]
+)
+def test_fast_adapters_keep_less(batch, targets, peak):
+    found = estimate(batch=batch, targets=targets, fused_kernels=True, dropout=False, fast_adapters=True)
+    assert found.total / GB == pytest.approx(peak, rel=0.06)
+
+
 def test_checkpointing_keeps_less():
     assert estimate(batch=4, checkpointing=True).activations < estimate(batch=4).activations / 5
 

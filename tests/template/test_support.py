@@ -7,38 +7,8 @@ import json
 import pytest
 
 from scaffolder import catalogue
-from scaffolder.support import obstacles, refuse_export
-
-LLAMA = catalogue.models()["Llama-3.2-1B-Instruct"]
-GEMMA = catalogue.models()["gemma-3-1b-it"]
-
-
-@pytest.mark.parametrize(
-    ("method", "export", "target", "reason"),
-    [
-        ("lora", "onnx-int8", "cpu", None),
-        ("lora", "adapters", "cpu", None),
-        ("dora", "onnx-int4", "cuda", None),
-        ("dora", "adapters", "cpu", "magnitudes"),
-        ("loha", "adapters", "cpu", "lora_A"),
-        ("lokr", "adapters", "cpu", "lora_A"),
-        ("quantise-then-lora", "onnx-int8", "cpu", "cannot be merged"),
-        ("lora", "onnx-fp16", "cpu", "not on cpu"),
-        ("lora", "onnx-int8", "webgpu", "not on webgpu"),
-    ],
-)
-def test_combination_is_judged(method, export, target, reason):
-    found = refuse_export(LLAMA, method, export, target)
-    assert found is None if reason is None else reason in found
-
-
-def test_sixteen_bits_of_gemma_are_bfloat():
-    assert refuse_export(GEMMA, "lora", "onnx-fp16", "cuda") is None
-
-
-def test_unknown_model_is_given_the_benefit_of_the_doubt():
-    assert refuse_export(None, "lora", "onnx-int4", "cpu") is None
-
+from scaffolder.errors import UsageError
+from scaffolder.support import obstacles
 
 def builder(precision="int4", *, device="cpu", **more):
     provider = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}[device]
@@ -51,7 +21,7 @@ def builder(precision="int4", *, device="cpu", **more):
 
 
 def reasons(config, root, hub_id="some/model", packages=()):
-    return [text for text, _ in obstacles(config, root, hub_id, lambda name: "1" if name in packages else None)]
+    return [found.message for found in obstacles(config, root, hub_id, lambda name: "1" if name in packages else None)]
 
 
 def test_plain_export_has_no_obstacle(tmp_path):
@@ -82,19 +52,40 @@ def test_image_tower_is_named_with_the_script(tmp_path):
     (tmp_path / "model" / "config.json").write_text('{"model_type": "gemma3", "vision_config": {}}')
     entry = {"name": "repair", "user_script": "gen-model/genai_fixes.py"}
     found = obstacles(builder(data_configs=[entry]), tmp_path, "google/gemma-3-4b-it", lambda _: None)
-    assert found[0][1] == "python model-cache/text_model.py model"
+    assert found[0].hint == "python model-cache/text_model.py model"
 
 
 @pytest.mark.parametrize("kind", ["AutoAWQQuantizer", "GptqQuantizer", "GptqModel"])
 def test_pass_that_cannot_run_names_its_stand_in(kind, tmp_path):
     found = obstacles({"passes": {"q": {"type": kind}}}, tmp_path, "some/model", lambda _: None)
-    assert "Gptq" in found[0][1]
+    assert "Gptq" in found[0].hint
 
 
 def test_method_without_its_package(tmp_path):
     config = {"passes": {"q": {"type": "QLoRA"}}}
     assert "bitsandbytes" in reasons(config, tmp_path)[0]
     assert reasons(config, tmp_path, packages=["bitsandbytes"]) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "package"),
+    [
+        ("use_liger_kernel", True, "liger-kernel"),
+        ("optim", "paged_adamw_8bit", "bitsandbytes"),
+        ("optim", "galore_adamw", "galore-torch"),
+        ("deepspeed", "ds.json", "deepspeed"),
+    ],
+)
+def test_option_without_its_package(argument, value, package, tmp_path):
+    config = {"passes": {"l": {"type": "LoRA", "training_args": {argument: value}}}}
+    (found,) = obstacles(config, tmp_path, "some/model", lambda _: None)
+    assert (found.key, package in found.message) == (f"passes.l.training_args.{argument}", True)
+    assert reasons(config, tmp_path, packages=[package]) == []
+
+
+@pytest.mark.parametrize("settings", [{"optim": "adamw_torch_fused"}, {"use_liger_kernel": False}, {"deepspeed": None}])
+def test_plain_options_need_nothing_more(settings, tmp_path):
+    assert reasons({"passes": {"l": {"type": "LoRA", "training_args": settings}}}, tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -114,3 +105,42 @@ def test_adapter_that_does_not_fit_the_export(settings, folder, kind, reason, tm
     config = {"input_model": {"adapter_path": f"{folder}/adapter"}, "passes": {"p": {"type": kind}}}
     found = reasons(config, tmp_path)
     assert found == [] if reason is None else reason in found[0]
+
+
+ADAPTERS = {
+    "lora": {"peft_type": "LORA"},
+    "qlora": {"peft_type": "LORA"},
+    "dora": {"peft_type": "LORA", "use_dora": True},
+    "loha": {"peft_type": "LOHA"},
+    "lokr": {"peft_type": "LOKR"},
+}
+
+
+@pytest.mark.parametrize("method", ADAPTERS)
+def test_questions_and_runs_refuse_the_same_exports(method, make, template):
+    """What the questions let through, a run takes; what they refuse, a run refuses too, adapter in hand."""
+    card = {"hardware": "cuda-24gb", "export_target": "cpu"}
+    presets = make("presets", **card) / "gen-model"
+    for export, kind in catalogue.exports().items():
+        if "cpu" not in kind.targets:
+            continue
+        adapter = presets.parent / "fine-tuning" / "adapters" / "lora" / "adapter"
+        adapter.mkdir(parents=True, exist_ok=True)
+        (adapter / "adapter_config.json").write_text(json.dumps(ADAPTERS[method]))
+        config = json.loads((presets / f"{export}.json").read_text(encoding="utf-8"))
+        refused = obstacles(config, presets.parent, "HuggingFaceTB/SmolLM2-135M-Instruct", lambda _: "1") != []
+        if refused:
+            with pytest.raises(UsageError, match="must be merged"):
+                make(f"refused-{export}", method=method, export_preset=export, **card)
+        else:
+            make(f"taken-{export}", method=method, export_preset=export, **card)
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda", "dml", "webgpu"])
+def test_questions_offer_what_runs_on_the_target(target, make):
+    for export, kind in catalogue.exports().items():
+        if target in kind.targets:
+            assert (make(f"taken-{export}", export_target=target, export_preset=export) / "gen-model").is_dir()
+        else:
+            with pytest.raises(UsageError, match=f"not on {target}"):
+                make(f"refused-{export}", export_target=target, export_preset=export)

@@ -7,14 +7,17 @@ from pathlib import Path
 import onnxruntime_genai as og
 
 MODEL = Path(__file__).parent.parent / "gen-model" / "onnx-int8"
+SYSTEM = ""
+TURN = "{question}"  # how the examples write a question
 MAX_NEW_TOKENS = 128
 
 question = " ".join(sys.argv[1:]) or "What is the best thing to see in Chicago?"
 
 model = og.Model(str(MODEL))
 tokenizer = og.Tokenizer(model)
-messages = json.dumps([{"role": "user", "content": question}])
-prompt = tokenizer.encode(tokenizer.apply_chat_template(messages, add_generation_prompt=True))
+messages = [{"role": "system", "content": SYSTEM}] if SYSTEM else []
+messages.append({"role": "user", "content": TURN.replace("{question}", question)})
+prompt = tokenizer.encode(tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=True))
 
 params = og.GeneratorParams(model)
 # Without max_length, memory for the model's whole context is reserved.

@@ -1,0 +1,91 @@
+"""From a verified output aside to the artefact under its name, with its record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from scaffolder.artefacts import find_artefact
+from scaffolder.records import RunRecord
+from scaffolder.scores import Scores
+
+if TYPE_CHECKING:
+    import datetime
+    from pathlib import Path
+
+    from scaffolder.content import Hashes
+    from scaffolder.environment import Environment
+    from scaffolder.plan import Fingerprint, Workflow
+    from scaffolder.project import Project
+    from scaffolder.workflow.room import Forecast
+    from scaffolder.workflow.supervise import Outcome
+
+_CACHES_KEPT = 3
+
+
+def record(
+    project: Project,
+    workflow: Workflow,
+    wanted: Fingerprint,
+    run_id: str,
+    started: datetime.datetime,
+    seconds: float,
+    outcome: Outcome,
+    forecast: Forecast | None,
+    hashes: Hashes,
+) -> RunRecord:
+    """Return the lineage of a verified output, with the hash of every file in it."""
+    aside = workflow.runs_folder / run_id / "output"
+    files = {
+        path.relative_to(aside).as_posix(): [path.stat().st_size, hashes.file(path)]
+        for path in sorted(aside.rglob("*"))
+        if path.is_file()
+    }
+    return RunRecord(
+        id=run_id,
+        workflow=workflow.name,
+        preset=workflow.preset,
+        output=project.relative(workflow.output),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(seconds, 2),
+        fingerprint=wanted,
+        config=workflow.config,
+        metrics=outcome.metrics,
+        training=outcome.training,
+        size=outcome.size,
+        peak_memory=outcome.peak_memory,
+        estimate=asdict(forecast) if forecast else None,
+        files=files,
+        command_version=importlib.metadata.version("olive-scaffolder"),
+    )
+
+
+def publish(aside: Path, output: Path) -> None:
+    """Make the finished folder visible under its name; the one before stays beside it, hidden."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists():
+        previous = output.with_name(f".{output.name}.previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        output.rename(previous)
+    aside.rename(output)
+
+
+def prune(caches: Path) -> None:
+    """Delete all but the newest of Olive's caches: each holds whole models."""
+    folders = sorted((path for path in caches.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    for folder in folders[:-_CACHES_KEPT]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remember_losses(project: Project, record: RunRecord, environment: Environment, hashes: Hashes) -> None:
+    """Spare `evaluate` what the verification measured."""
+    artefact = find_artefact(project, record.output) if "after" in record.metrics else None
+    if artefact is None:
+        return
+    scores = Scores(project, environment, hashes)
+    scores.remember(artefact, record.metrics["after"])
+    # An export's loss without its adapter is that of the exported base.
+    if record.metrics["kind"] == "adapter" and "before" in record.metrics:
+        scores.remember(find_artefact(project, "base"), record.metrics["before"])

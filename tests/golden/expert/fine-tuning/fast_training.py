@@ -1,0 +1,164 @@
+"""Training on a card at its own speed: the same results with less computing.
+
+Olive imports this file because a configuration names it as `user_script`. When training begins
+
+- attention over packed sequences goes by their lengths (FlashAttention's variable-length kernel, which PyTorch brings)
+  instead of a mask, so that nothing is computed between two examples;
+- an adapter's weights stay in 32 bits, where they are updated, but are multiplied in the model's own format. PEFT casts
+  every input to 32 bits and back instead, which costs more than the adapter's arithmetic.
+
+Where the machine or the model does not allow one of them, training goes on without it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+import transformers.trainer
+from peft.tuners.lora.layer import LoraLayer
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, TrainerCallback
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None
+
+NAME = "by_lengths"
+PARAMETERS = inspect.signature(varlen_attn).parameters if varlen_attn else {}
+# FlashAttention 2 needs an Ampere card or newer, and heads of at most 256 numbers.
+LARGEST_HEAD, OLDEST_CARD = 256, (8, 0)
+
+
+class FastTraining(TrainerCallback):
+    """Prepares the model before the first step."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **_: Any) -> None:
+        """Called by the trainer."""
+        multiply_in_model_format(model)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if can_go_by_lengths(base):
+            base.set_attn_implementation(NAME)
+
+
+def can_go_by_lengths(model: PreTrainedModel) -> bool:
+    """Return whether the kernel exists here and fits the model; sdpa is what it replaces."""
+    config = model.config.get_text_config()
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return (
+        "window_size" in PARAMETERS
+        and config._attn_implementation == "sdpa"
+        and model.device.type == "cuda"
+        and torch.cuda.get_device_capability(model.device) >= OLDEST_CARD
+        and model.dtype in (torch.bfloat16, torch.float16)
+        and size <= LARGEST_HEAD
+        and not getattr(config, "attention_dropout", 0.0)
+    )
+
+
+def attention_by_lengths(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    position_ids: torch.Tensor | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend within each example of a packed batch; with a mask, as sdpa does.
+
+    Args:
+        module: The attention layer.
+        query: Of shape (batch, heads, tokens, size).
+        key: Of shape (batch, key heads, tokens, size).
+        value: As `key`.
+        attention_mask: None for a packed batch.
+        scaling: Of the scores.
+        sliding_window: Tokens that a token sees, itself included.
+        position_ids: Of shape (batch, tokens); 0 where an example begins, below 0 for filling.
+        others: Passed on to sdpa.
+
+    Returns:
+        The result of shape (batch, tokens, heads, size), and no weights.
+    """
+    if attention_mask is not None or query.shape[2] != key.shape[2]:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+    if position_ids is None:
+        raise ValueError("this model's attention is not told positions: take fast_training.py out of data_configs")
+    batch, heads, tokens, size = query.shape
+    starts, longest = lengths.of(position_ids, batch)
+    shared = heads // key.shape[1]
+    grouped = {"enable_gqa": True} if shared > 1 and "enable_gqa" in PARAMETERS else {}
+    if shared > 1 and not grouped:
+        key, value = (part.repeat_interleave(shared, dim=1) for part in (key, value))
+    result = varlen_attn(
+        *(part.transpose(1, 2).reshape(batch * tokens, -1, size) for part in (query, key, value)),
+        starts,
+        starts,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
+        **grouped,
+    )
+    return result.reshape(batch, tokens, heads, size), None
+
+
+class Lengths:
+    """Where the examples of a batch begin, worked out once for all its layers."""
+
+    def __init__(self) -> None:
+        self.positions: torch.Tensor | None = None
+        self.found: tuple[torch.Tensor, int] = (torch.empty(0), 0)
+
+    def of(self, positions: torch.Tensor, batch: int) -> tuple[torch.Tensor, int]:
+        """Return where each example begins in the flattened batch and where the last ends, and the longest."""
+        if positions is not self.positions:
+            begins = (positions.expand(batch, -1).flatten() <= 0).nonzero().flatten()
+            end = begins.new_tensor([batch * positions.shape[1]])
+            starts = torch.cat([begins, end]).to(torch.int32)
+            self.positions, self.found = positions, (starts, int(starts.diff().max()))
+        return self.found
+
+
+lengths = Lengths()
+
+
+def mask_by_lengths(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
+    """Return no mask for a packed batch, else the one that sdpa takes."""
+    if attention_mask is None and kwargs.get("q_length") == kwargs.get("kv_length"):
+        return None
+    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+
+
+class InputFormatLinear(nn.Linear):
+    """A linear layer that multiplies in the format of its input, whatever its own weights are kept in."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the product, in the format of `inputs`."""
+        bias = None if self.bias is None else self.bias.to(inputs.dtype)
+        return nn.functional.linear(inputs, self.weight.to(inputs.dtype), bias)
+
+
+def multiply_in_model_format(model: nn.Module) -> None:
+    """Let LoRA's layers take their inputs as they come; weights, gradients and names stay as they are."""
+    for layer in model.modules():
+        # DoRA's norms want their 32 bits.
+        if not isinstance(layer, LoraLayer) or any(layer.use_dora.values()):
+            continue
+        layer.cast_input_dtype_enabled = False
+        for linear in (*layer.lora_A.values(), *layer.lora_B.values()):
+            if type(linear) is nn.Linear:
+                linear.__class__ = InputFormatLinear
+
+
+AttentionInterface.register(NAME, attention_by_lengths)
+AttentionMaskInterface.register(NAME, mask_by_lengths)
+if not any(getattr(callback, "__name__", "") == "FastTraining" for callback in transformers.trainer.DEFAULT_CALLBACKS):
+    transformers.trainer.DEFAULT_CALLBACKS.append(FastTraining)

@@ -1,0 +1,112 @@
+"""The generated project's faster training: less computing, the same results."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.tiny_models import make_tiny_model
+
+pytestmark = [pytest.mark.olive, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def fast():
+    """The script, imported as Olive imports it; its callback is taken out again."""
+    import transformers.trainer
+
+    before = list(transformers.trainer.DEFAULT_CALLBACKS)
+    spec = importlib.util.spec_from_file_location("fast_training", REPOSITORY / "template/fine-tuning/fast_training.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fast_training"] = module
+    spec.loader.exec_module(module)
+    assert [callback.__name__ for callback in transformers.trainer.DEFAULT_CALLBACKS][-1] == "FastTraining"
+    yield module
+    transformers.trainer.DEFAULT_CALLBACKS[:] = before
+
+
+def load(folder, dtype="bfloat16", device="cpu"):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).to(device)
+
+
+def adapted(model, **options):
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", **options)
+    tuned = get_peft_model(model, settings)
+    torch.manual_seed(1)
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.05)
+    return tuned
+
+
+def test_adapters_give_the_same_and_keep_their_precision(fast, tmp_path):
+    import torch
+
+    model = adapted(load(make_tiny_model("llama-chatml", tmp_path / "model")))
+    ids = torch.arange(40).reshape(2, 20)
+    before, names = model(ids).logits, list(model.state_dict())
+    fast.multiply_in_model_format(model)
+    after = model(ids).logits
+    assert list(model.state_dict()) == names
+    exact = adapted(load(tmp_path / "model", "float32"))(ids).logits
+    # In 16 bits both differ from the exact result, and by as much.
+    assert (after - exact).abs().mean() < 1.2 * (before - exact).abs().mean()
+    after.float().sum().backward()
+    weights = [weight for name, weight in model.named_parameters() if "lora_" in name]
+    assert {weight.dtype for weight in weights} == {weight.grad.dtype for weight in weights} == {torch.float32}
+
+
+def test_dora_is_left_as_it_is(fast, tmp_path):
+    model = adapted(load(make_tiny_model("llama-chatml", tmp_path / "model")), use_dora=True)
+    fast.multiply_in_model_format(model)
+    assert not any(isinstance(module, fast.InputFormatLinear) for module in model.modules())
+
+
+def test_a_processor_keeps_its_attention(fast, tmp_path):
+    model = load(make_tiny_model("llama-chatml", tmp_path / "model"))
+    assert not fast.can_go_by_lengths(model)
+    fast.FastTraining().on_train_begin(None, None, None, model=model)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_padded_batches_are_attended_as_by_sdpa(fast, tmp_path):
+    import torch
+
+    model = load(make_tiny_model("mistral", tmp_path / "model"), "float32")
+    ids = torch.arange(60).reshape(2, 30)
+    mask = torch.ones_like(ids)
+    mask[0, 20:] = 0
+    expected = model(ids, attention_mask=mask).logits
+    model.set_attn_implementation(fast.NAME)
+    assert torch.equal(model(ids, attention_mask=mask).logits, expected)
+
+
+def test_lengths_are_read_from_positions(fast):
+    import torch
+
+    positions = torch.tensor([[0, 1, 2, 0, 1, -1], [0, 1, 2, 3, 4, 5]])
+    starts, longest = fast.Lengths().of(positions, 2)
+    assert starts.tolist() == [0, 3, 5, 6, 12]
+    assert longest == 6
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("recipe", ["llama-chatml", "phi3", "qwen3", "mistral", "gemma3_text", "smollm3"])
+def test_packed_examples_do_not_see_each_other_on_a_card(recipe, fast, tmp_path):
+    import torch
+
+    model = load(make_tiny_model(recipe, tmp_path / "model"), device="cuda").eval()
+    assert fast.can_go_by_lengths(model)
+    model.set_attn_implementation(fast.NAME)
+    examples = [torch.randint(5, 60, (1, size), device="cuda") for size in (7, 30, 12)]
+    alone = torch.cat([model(example).logits for example in examples], dim=1)
+    positions = torch.cat([torch.arange(example.shape[1], device="cuda") for example in examples])[None]
+    packed = model(torch.cat(examples, dim=1), position_ids=positions).logits
+    assert torch.allclose(packed, alone, atol=0.05)

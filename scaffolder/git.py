@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +143,7 @@ def identity(repository: Repository) -> dict[str, str]:
     return {key: value for key, value in _NOBODY.items() if not key.endswith("DATE")}
 
 
+@functools.cache
 def require_version() -> None:
     """Check that git is there and new enough.
 

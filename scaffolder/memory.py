@@ -189,6 +189,9 @@ class Fit:
 
 
 _SHORTEST_SEQUENCE = 512
+# Of a forward pass: with fewer, a large card waits for the next kernel. Measured on one H200 with 3.8 B weights:
+# 22 thousand tokens/s at 4096, 27 at 16384; with checkpointing 12 and 20.
+_TOKENS_THAT_FILL = 4096
 # Adapters of this rank; their share of the memory is small.
 _FIT_RANK = 16
 
@@ -201,13 +204,13 @@ def fit(
     usable_bytes: float,
     batch: int,
     sequence: int,
-    checkpointing: bool,
     fused_kernels: bool,
 ) -> Fit | None:
-    """Return the first settings that fit a device, starting from those wanted.
+    """Return the fastest settings that fit a device.
 
-    What is given up, in this order: speed (checkpointing), rows of a batch, tokens of a row down to 512,
-    adapters outside attention.
+    What is given up, in this order: rows of a batch while a forward pass keeps the tokens that fill a card,
+    speed (checkpointing), tokens of a row down to 512, adapters outside attention. Adapters multiply in the model's
+    own format, as the template's do on cards.
 
     Args:
         shape: Of the model.
@@ -216,15 +219,15 @@ def fit(
         usable_bytes: What the device has for training.
         batch: Rows wanted.
         sequence: Tokens a row wanted.
-        checkpointing: Whether it is wanted from the start.
         fused_kernels: Liger's norms, gate and loss.
     """
     wanted = [
         Fit(batch=rows, sequence=tokens, checkpointing=saving, targets=targets)
         for targets in layers
         for tokens in _halves(sequence, _SHORTEST_SEQUENCE)
+        for saving in (False, True)
         for rows in _halves(batch, 1)
-        for saving in sorted({checkpointing, True})
+        if saving or rows * tokens >= min(_TOKENS_THAT_FILL, batch * tokens)
     ]
     for candidate in wanted:
         estimate = estimate_training_memory(
@@ -237,6 +240,7 @@ def fit(
             checkpointing=candidate.checkpointing,
             fused_kernels=fused_kernels,
             dropout=False,
+            fast_adapters=True,
         )
         if estimate.total <= usable_bytes:
             return candidate

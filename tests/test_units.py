@@ -173,7 +173,7 @@ def test_lines_of_a_run_read_as_sentences(capsys):
     for event in (
         {"event": "workflow", "name": "fine-tuning", "preset": "lora", "reason": "no verified result yet"},
         {"event": "stage", "name": "lora", "pass_type": "lora", "state": "start"},
-        {"event": "metrics", "loss": 3.25},
+        {"event": "metrics", "step": 1, "loss": 3.25},
         step,
         {"event": "stage", "name": "lora", "pass_type": "lora", "state": "done", "seconds": 61},
         {"event": "verified", "size": 2e7, "metrics": {"before": {"loss": 4.0}, "after": {"loss": 3.0}}},

@@ -72,13 +72,17 @@ def check_template(history: History, version: Version, *, pairs: bool = False) -
     cases = list(_cases(history, version, template, pairs))
     refused = 0
     for answers in cases:
-        found = _case(history, version, last, answers)
+        found = _renders(history, version, answers)
         refused += found is None
         findings += found or []
+    # What projects have answered is what the last release let them.
+    known = _cases(history, last, load_template(history, last), pairs) if last else ()
+    for answers in known:
+        findings += _updates(history, last, version, answers) if last else []
     return Report(version.name, last.name if last else "", len(cases) - refused, refused, tuple(findings))
 
 
-def _case(history: History, version: Version, last: Version | None, answers: dict[str, Any]) -> list[Finding] | None:
+def _renders(history: History, version: Version, answers: dict[str, Any]) -> list[Finding] | None:
     """Return what is wrong with a set of answers; None where a validator refuses it, which is its work."""
     try:
         found = render_tree(history, version, {}, changed=answers)
@@ -86,23 +90,25 @@ def _case(history: History, version: Version, last: Version | None, answers: dic
         if answers and error.message.startswith("Validation error"):
             return None
         return [Finding("renders", answers, error.message)]
-    findings = [Finding("renders", answers, problem) for problem in _unsound(history, found)]
-    if last is None:
-        return findings
+    return [Finding("renders", answers, problem) for problem in _unsound(history, found)]
+
+
+def _updates(history: History, last: Version, version: Version, answers: dict[str, Any]) -> list[Finding]:
     try:
         before = render_tree(history, last, {}, changed=answers)
     except ScaffolderError:
-        return findings  # the last release does not know such an answer
+        return []  # no project was made so
     try:
         after = render_tree(history, version, before.answers)
     except ScaffolderError as error:
-        return [*findings, Finding("updates", answers, f"projects of {last.name}: {error.message}")]
-    lost = [
-        f"projects of {last.name} lose their answer `{name}: {value}`, which becomes {after.answers[name]}"
+        return [Finding("updates", answers, f"projects of {last.name}: {error.message}")]
+    return [
+        Finding(
+            "updates", answers, f"projects of {last.name} lose their answer `{name}: {value}` to {after.answers[name]}"
+        )
         for name, value in before.answers.items()
         if name in after.answers and after.answers[name] != value
     ]
-    return [*findings, *(Finding("updates", answers, message) for message in lost)]
 
 
 def _unsound(history: History, found: Rendered) -> Iterator[str]:
@@ -161,7 +167,7 @@ def _values(template: Any, question: Mapping[str, Any], answers: Mapping[str, An
             choices = yaml.safe_load(template.expressions.from_string(choices).render({**known, **answers}))
         except Exception:
             return []  # they depend on more than the answers that are recorded
-    entries = list(choices.values()) if isinstance(choices, dict) else list(choices or [])
+    entries: list[Any] = list(choices.values()) if isinstance(choices, dict) else list(choices or [])
     found = []
     for entry in entries:
         refused = isinstance(entry, dict) and entry.get("validator")

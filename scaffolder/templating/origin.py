@@ -12,7 +12,6 @@ from scaffolder.git import GitFailed, Repository
 
 _SHORT = {"gh:": "https://github.com/", "gl:": "https://gitlab.com/"}
 _ADDRESS = re.compile(r"^(gh:|gl:|git\+|[a-z][a-z0-9+.-]*://|[\w.-]+@[\w.-]+:)", re.IGNORECASE)
-_BUNDLE = b"# v"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def find_origin(given: str, *, base: Path | None = None) -> Origin:
     if _ADDRESS.match(given) and not given.lower().startswith("file://"):
         return Origin(_expanded(given), _without_password(given))
     path = ((base or Path.cwd()) / Path(given.removeprefix("file://")).expanduser()).resolve()
-    if path.is_file() and path.read_bytes()[: len(_BUNDLE)] == _BUNDLE:
+    if path.is_file() and _is_bundle(path):
         return _local(path, "")
     if not path.is_dir():
         raise UsageError(f"the template {given} does not exist", hint="give a git address, a folder or a git bundle")
@@ -68,6 +67,11 @@ def _local(path: Path, remote: str) -> Origin:
         "then connect the project: `scaffolder update --template URL`"
     )
     return Origin(str(path), None, note=note)
+
+
+def _is_bundle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(3) == b"# v"
 
 
 def _is_repository(repository: Repository, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import shutil
@@ -24,9 +25,13 @@ def shipped_template() -> tuple[str, str]:
     Raises:
         EnvironmentFault: The home folder cannot be written, or the package came without its template.
     """
+    return PLACE, _put(Path(PLACE).expanduser())
+
+
+@functools.cache
+def _put(target: Path) -> str:
     source = _PACKAGE / "_template.bundle"
     checkout = _PACKAGE.parent
-    target = Path(PLACE).expanduser()
     try:
         if (checkout / "copier.yml").is_file() and (checkout / ".git").exists():
             source = _of_checkout(checkout)
@@ -42,7 +47,7 @@ def shipped_template() -> tuple[str, str]:
     except OSError as error:
         raise EnvironmentFault(f"cannot write {target}: {error.strerror}", hint="or name one: --template") from error
     # A checkout may be ahead of what is installed.
-    return PLACE, tag if tag in refs else _newest(refs)
+    return tag if tag in refs else _newest(refs)
 
 
 def _of_checkout(checkout: Path) -> Path:

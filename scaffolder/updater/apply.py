@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from scaffolder import plan
 from scaffolder.errors import EnvironmentFault, ScaffolderError, UsageError
 from scaffolder.git import GitFailed, identity
-from scaffolder.lock import project_lock
+from scaffolder.lock import Locked, project_lock
 from scaffolder.merging import Conflict
 from scaffolder.project import MANIFEST
 from scaffolder.updater.branch import commit_message
@@ -100,7 +100,7 @@ def update(
     """
     repository = open_subject(root, template=template).repository
     with _locked(repository, wait):
-        recover(repository)
+        _recover(repository)
         subject = open_subject(root, template=template)
         if not dry_run:
             _refuse_dirty(subject)
@@ -138,9 +138,21 @@ def _locked(repository: Repository, wait: bool) -> Iterator[None]:
 def recover(repository: Repository) -> bool:
     """Take back an update that was interrupted in its middle; return whether there was one.
 
+    An update that is still under way is left alone.
+
     Raises:
         EnvironmentFault: A file cannot be written.
     """
+    if not repository.absolute_git_path(_FOLDER).exists():
+        return False
+    try:
+        with _locked(repository, wait=False):
+            return _recover(repository)
+    except Locked:
+        return False
+
+
+def _recover(repository: Repository) -> bool:
     state = repository.absolute_git_path(_FOLDER)
     if not (state / _JOURNAL).is_file():
         shutil.rmtree(state, ignore_errors=True)

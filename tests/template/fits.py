@@ -41,7 +41,6 @@ def _flow(model: dict[str, Any], card: dict[str, Any]) -> str:
             usable_bytes=card["usable_gb"] * 1e9,
             batch=card["batch"],
             sequence=card["sequence"],
-            checkpointing=card["checkpointing"],
             fused_kernels=card["fused_kernels"],
         )
         found[method] = asdict(best) if best else None

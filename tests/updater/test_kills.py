@@ -87,3 +87,14 @@ def test_project_that_cannot_be_written_stays_as_it_is(template, made):
     assert files(made) == before
     for folder in (made, *(path for path in made.rglob("*"))):
         folder.chmod(folder.stat().st_mode | 0o200)
+
+
+def test_update_that_is_under_way_is_not_taken_back(cli, made):
+    from scaffolder.lock import project_lock
+
+    state = made / ".git" / "scaffolder-update"
+    (state / "new").mkdir(parents=True)
+    (state / "journal.json").write_text('{"root": "/nowhere", "paths": ["readme.md"]}')
+    with project_lock(made / ".git" / "scaffolder-state", purpose="update"):
+        assert cli("status").code == 0
+        assert (state / "journal.json").is_file()

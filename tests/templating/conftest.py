@@ -1,0 +1,3 @@
+from tests.updater.conftest import home
+
+__all__ = ["home"]

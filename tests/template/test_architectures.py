@@ -68,7 +68,7 @@ def test_model_as_it_is_is_exported_and_evaluated(make, put_tiny, run_scaffolder
     project = project_of(make, put_tiny, "llama", method="none", export_preset="onnx-fp32")
     assert list((project / "fine-tuning").glob("*.json")) == []
     (exported,) = run_scaffolder(project, "run", "all", "--json")
-    base, onnx = run_scaffolder(project, "evaluate", "--json")
+    base, onnx = run_scaffolder(project, "evaluate", "--json")["scores"]
     assert exported["metrics"]["after"]["loss"] == pytest.approx(base["loss"], rel=1e-3)
     assert onnx["loss"] == exported["metrics"]["after"]["loss"]
 

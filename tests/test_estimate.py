@@ -82,7 +82,7 @@ def test_tokens_follow_rows_and_epochs(tmp_path):
     rows(tmp_path / "train.jsonl", 64, 360)
     found = estimate_training(config(max_steps=-1, num_train_epochs=2), tmp_path, SMOLLM2).training
     assert found.steps == 16
-    assert found.tokens == pytest.approx(2 * 64 * 130, rel=0.1)
+    assert found.tokens == pytest.approx(2 * 64 * 95, rel=0.1)
 
 
 def test_nothing_to_train_means_no_estimate(tmp_path):

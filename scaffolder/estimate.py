@@ -33,8 +33,8 @@ _CARD_SHARE = 0.3
 # What a step costs beside its arithmetic: the loader, Python, the optimiser's own loop. Measured on a tiny model.
 _STEP_SECONDS = 0.1
 # Bytes of a row of JSON, keys and all, for each token of its text: of the template's own travel questions with
-# SmolLM2's tokenizer. No row is denser than the second figure in code or other scripts.
-_BYTES_A_TOKEN, _FEWEST_BYTES_A_TOKEN = 5.0, 2.0
+# SmolLM2's tokenizer. The longest row is taken to be as dense as code.
+_BYTES_A_TOKEN, _FEWEST_BYTES_A_TOKEN = 5.0, 3.0
 # Of the chat template's own marks, in tokens a row.
 _TEMPLATE_TOKENS = 20
 _MOST_ROWS_READ = 20_000

@@ -307,3 +307,14 @@ def test_killed_process_takes_no_other_project_along(cli, teams, seed):
     assert "process died" in found["three"]["message"]
     assert snapshot(teams / "three") == before
     assert cli("fleet", "update", "three").code == 0
+
+
+def test_missing_git_is_named_in_the_row(cli, project, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    result = cli("fleet", "status", project)
+    assert result.code == 3
+    assert "git is not installed" in result.err
+    update = cli("update")
+    assert update.code == 4
+    assert "git is not installed" in update.err

@@ -27,9 +27,10 @@ _CPU_LOGITS = 2.35
 # Forward and backward pass through frozen weights, and the forward pass again where blocks are recomputed: FLOP for
 # each weight and token (Kaplan et al. 2020, section 2.1, less the frozen weights' own gradients).
 _FLOP, _FLOP_CHECKPOINTING = 4.0, 6.0
-# What training gets out of a processor, and of a card's data sheet (facts: 29 % plain, 46 % with fused kernels).
+# What training gets out of a processor (35 to 70 GFLOP/s were seen), and of a card's data sheet: on one H200 a plain
+# configuration 23 %, the template's own 35 to 42 % (`benchmarks/gpu.py`).
 _CPU_FLOPS = 35e9
-_CARD_SHARE = 0.3
+_CARD_SHARE = 0.35
 # What a step costs beside its arithmetic: the loader, Python, the optimiser's own loop. Measured on a tiny model.
 _STEP_SECONDS = 0.1
 # Bytes of a row of JSON, keys and all, for each token of its text: of the template's own travel questions with

@@ -94,10 +94,7 @@ def update(
     roster = fleet.read_roster(projects or [], file)
     settings = roster.settings
     choices = read_choices(conflict or [])
-    if any(not mode.settles for mode in (mode for _, mode in choices.by_path)) or choices.everywhere in (
-        "inline",
-        "rej",
-    ):
+    if choices.need_hands:
         raise UsageError("a fleet takes `ours` or `theirs` for conflicts", hint="others need `scaffolder update`")
     first, wave = first or settings.first, wave or settings.wave
     limit = failures if failures is not None else settings.max_failures

@@ -63,6 +63,11 @@ class Choices:
     everywhere: Mode = Mode.STOP
     by_path: tuple[tuple[str, Mode], ...] = field(default=())
 
+    @property
+    def need_hands(self) -> bool:
+        """Whether one of them leaves its conflicts for the user to settle in the files."""
+        return any(mode in (Mode.INLINE, Mode.REJ) for mode in (self.everywhere, *(mode for _, mode in self.by_path)))
+
     def of(self, path: str) -> Mode:
         """Return the choice for a file."""
         return next((mode for pattern, mode in self.by_path if fnmatchcase(path, pattern)), self.everywhere)

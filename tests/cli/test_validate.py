@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from tests.environments import make_environment
+
 SETTINGS = "[workflows.fine-tuning.set]\n"
 
 
@@ -43,6 +45,7 @@ def test_option_without_its_package_is_named_with_its_place(project, cli):
 
 @pytest.mark.olive
 def test_pass_without_its_package_in_a_file(project, cli):
+    make_environment(project, without=("bitsandbytes",))
     code, (found,) = problems(cli, "fine-tuning/qlora.json")
     assert code == 2
     assert "bitsandbytes" in found["message"]

@@ -318,3 +318,10 @@ def test_missing_git_is_named_in_the_row(cli, project, tmp_path, monkeypatch):
     update = cli("update")
     assert update.code == 4
     assert "git is not installed" in update.err
+
+
+def test_conflicts_that_need_hands_are_not_for_a_fleet(cli, project):
+    for choice in ("inline", "README.md=rej"):
+        result = cli("fleet", "update", project, "--conflict", choice)
+        assert result.code == 2
+        assert "a fleet takes `ours` or `theirs`" in result.err

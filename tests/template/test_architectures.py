@@ -74,7 +74,6 @@ def test_model_as_it_is_is_exported_and_evaluated(make, put_tiny, run_scaffolder
 
 
 def test_qlora_trains(make, put_tiny, run_scaffolder):
-    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not in the cpu stack")
     project = project_of(make, put_tiny, "llama")
     (tuned,) = run_scaffolder(project, "run", "fine-tuning", "--preset", "qlora", "--json")
     assert tuned["metrics"]["kind"] == "adapter"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import types
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -135,6 +136,8 @@ class Converter:
     @staticmethod
     def _merge(schemas: list[Schema]) -> Schema:
         unique = [schema for at, schema in enumerate(schemas) if schema not in schemas[:at]]
+        # `typing` keeps one object for equal unions, so their order depends on who was imported first.
+        unique.sort(key=json.dumps)
         if not unique or {} in unique:
             return {}
         if len(unique) == 1:

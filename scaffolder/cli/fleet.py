@@ -68,8 +68,10 @@ def update(
     run: Annotated[
         str | None, typer.Option("--run", metavar="COMMAND", help="Must succeed in each result before it counts.")
     ] = None,
-    push: Annotated[bool, typer.Option("--push", help="Push each branch; never by force.")] = False,
-    pr: Annotated[bool, typer.Option("--pr", help="Push, and open pull requests with gh, glab or az.")] = False,
+    push: Annotated[bool | None, typer.Option("--push/--no-push", help="Push each branch; never by force.")] = None,
+    pr: Annotated[
+        bool | None, typer.Option("--pr/--no-pr", help="Push, and open pull requests with gh, glab or az.")
+    ] = None,
     direct: Annotated[
         bool, typer.Option("--current-branch", help="Commit to the branch that is checked out, instead of a new one.")
     ] = False,
@@ -103,8 +105,8 @@ def update(
         template=template,
         choices=choices,
         run=run or settings.run,
-        push=push or settings.push,
-        request=pr or settings.pr,
+        push=settings.push if push is None else push,
+        request=settings.pr if pr is None else pr,
         direct=direct,
         first=first,
         wave=wave,

@@ -71,6 +71,8 @@ def _once(work: Callable[[Item], Found], items: Sequence[Item], jobs: int) -> It
         except KeyboardInterrupt:
             with contextlib.suppress(KeyboardInterrupt):
                 pool.shutdown(wait=True, cancel_futures=True)
+            ended = [future for future in waiting if not future.cancelled() and not future.exception()]
+            yield from ((waiting[future], future.result()) for future in ended)
             raise Interrupted("stopped; every project is whole", hint="go on with --resume") from None
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -307,6 +309,46 @@ def test_killed_process_takes_no_other_project_along(cli, teams, seed):
     assert "process died" in found["three"]["message"]
     assert snapshot(teams / "three") == before
     assert cli("fleet", "update", "three").code == 0
+
+
+def test_options_come_before_the_file(cli, teams):
+    remote_of(teams / "one")
+    (teams / "fleet.toml").write_text('projects = ["one"]\n[update]\npush = true\n')
+    assert cli("fleet", "update", "--no-push").code == 0
+    assert BRANCH in git(teams / "one", "branch", "--list", BRANCH)
+    assert not git(teams / "one.git", "branch", "--list", BRANCH)
+    assert cli("fleet", "update").code == 0
+    assert BRANCH in git(teams / "one.git", "branch", "--list", BRANCH)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
+def test_interrupt_ends_after_the_project_at_hand_and_resume_does_the_rest(cli, teams):
+    before = {name: snapshot(teams / name) for name in ("three", "two")}
+    begun = teams.parent / "begun"
+    check = f'{sys.executable} -c "import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(2)"'
+    arguments = ["fleet", "update", "one", "three", "two", "--jobs", "1", "--run", check]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "scaffolder", *arguments],
+        cwd=teams,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not begun.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    # What a terminal does: every process of the group gets it, the check in the result too.
+    os.killpg(running.pid, signal.SIGINT)
+    _, talk = running.communicate(timeout=60)
+    assert (running.returncode, "go on with --resume" in talk) == (130, True), talk
+    assert BRANCH in git(teams / "one", "branch", "--list", BRANCH)
+    assert {name: snapshot(teams / name) for name in ("three", "two")} == before
+    result = cli("fleet", "update", "one", "three", "two", "--resume", "--json")
+    assert {name: row["state"] for name, row in rows(result).items()} == dict.fromkeys(
+        ("one", "three", "two"), "proposed"
+    )
 
 
 def test_missing_git_is_named_in_the_row(cli, project, tmp_path, monkeypatch):

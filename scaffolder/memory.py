@@ -189,9 +189,11 @@ class Fit:
 
 
 _SHORTEST_SEQUENCE = 512
-# Of a forward pass: with fewer, a large card waits for the next kernel. Measured on one H200 with 3.8 B weights:
-# 22 thousand tokens/s at 4096, 27 at 16384; with checkpointing 12 and 20.
-_TOKENS_THAT_FILL = 4096
+# Tokens of a forward pass with which keeping activations is still faster than computing them again at four times as
+# many: with fewer, a large card waits for the next kernel, or for 4-bit weights to be unpacked. Measured on one H200
+# with 3.8 B weights (`benchmarks/gpu.py`): 23 thousand tokens/s at 4096, 28 at 16384, 21 there with checkpointing;
+# over 4-bit weights 15, 25 and 17.
+_TOKENS_THAT_FILL: dict[Method, int] = {"full": 4096, "lora": 4096, "qlora": 8192}
 # Adapters of this rank; their share of the memory is small.
 _FIT_RANK = 16
 
@@ -227,7 +229,7 @@ def fit(
         for tokens in _halves(sequence, _SHORTEST_SEQUENCE)
         for saving in (False, True)
         for rows in _halves(batch, 1)
-        if saving or rows * tokens >= min(_TOKENS_THAT_FILL, batch * tokens)
+        if saving or rows * tokens >= min(_TOKENS_THAT_FILL[method], batch * tokens)
     ]
     for candidate in wanted:
         estimate = estimate_training_memory(

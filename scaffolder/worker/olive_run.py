@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import progress, resume, verify
+from . import progress, resume, stepdown, verify
 from .explain import TaskError
 from .measure import folder_size, peak_gpu_memory, peak_memory
 from .remedies import NO_CUDA
@@ -51,6 +51,7 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
 
     resume.install()  # its part of a checkpoint is there before a stop that waits for one
     progress.install(channel)
+    stepdown.install(channel)
     failures = _report_passes(channel)
     _leave_base_model()
     # Adapters are drawn before the trainer sets its own seed.

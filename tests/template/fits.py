@@ -34,9 +34,7 @@ def _flow(model: dict[str, Any], card: dict[str, Any]) -> str:
     for method in ("lora", "qlora"):
         best = fit(
             Shape(**model["shape"]),
-            # QLoRA chooses its layers itself: all of them.
-            {"all": tuple(model["lora_targets"])}
-            | ({"attention": tuple(model["attention_targets"])} if method == "lora" else {}),
+            {"all": tuple(model["lora_targets"]), "attention": tuple(model["attention_targets"])},
             method=method,
             usable_bytes=card["usable_gb"] * 1e9,
             batch=card["batch"],

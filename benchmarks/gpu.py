@@ -11,6 +11,7 @@ forward, and backward through frozen weights.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -27,6 +28,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 WARM_UP = 4  # steps that compile kernels and fill the allocator
 ROWS = 1200
 PEERS = Path(__file__).parent / "gpu_peers.py"
+SIZES = (24, 48, 80)
+CAP = """import torch
+torch.cuda.set_per_process_memory_fraction({bytes} / torch.cuda.get_device_properties(0).total_memory)
+"""
 ATTENTION = ["-d", "targets=attention", "-d", "r=64"]
 
 
@@ -58,11 +63,16 @@ def measure(folder: Path, name: str, steps: int, wanted: list[str]) -> dict[str,
     new_project(project, name)
     begin = time.monotonic()
     make_model(entry, model)
-    write_rows(project / "datasets" / "train.jsonl", ROWS)
-    write_rows(project / "datasets" / "eval.jsonl", 2)
+    fill(project)
+    for size in SIZES:
+        smaller = folder / f"card-{size}"
+        new_card_project(smaller, name, size)
+        fill(smaller)
+        shutil.rmtree(smaller / "model-cache")
+        (smaller / "model-cache").symlink_to(project / "model-cache")
     print(f"model and rows made in {time.monotonic() - begin:.0f} s", flush=True)
     results: dict[str, Any] = {"card": card, "model": name, "tflops": round(rate / 1e12), "limit": round(limit)}
-    for case, run in cases(project, model, steps).items():
+    for case, run in (cases(project, model, steps) | card_cases(folder, steps)).items():
         if wanted and case not in wanted:
             continue
         try:
@@ -102,6 +112,19 @@ def cases(project: Path, model: Path, steps: int) -> dict[str, Any]:
     }
 
 
+def card_cases(folder: Path, steps: int) -> dict[str, Any]:
+    """Return what is measured within the memory of smaller cards, by name: presets as they are generated for them."""
+    found = {}
+    for size in SIZES:
+        project = folder / f"card-{size}"
+        for method in ("lora", "qlora"):
+            found[f"{method}, {size} GB"] = functools.partial(run_ours, project, method, steps, {})
+    # The estimate was wrong, or someone else has most of the card: training steps down by itself.
+    tight = {"per_device_train_batch_size": 8, "gradient_checkpointing": False}
+    found["lora, batch 8 in 24 GB"] = functools.partial(run_ours, folder / "card-24", "lora", steps, tight)
+    return found
+
+
 def card_rate() -> tuple[str, float]:
     """Return the card's name and its rate in an 8192 x 8192 matrix product, in FLOP a second."""
     import torch
@@ -119,8 +142,7 @@ def card_rate() -> tuple[str, float]:
 
 def new_project(project: Path, name: str) -> None:
     """Generate a project for a large card, with the peers' configurations beside its presets."""
-    answers = ["-d", f"model={name}", "-d", "hardware=cuda-80gb", "-d", "advanced=true", *ATTENTION]
-    command("new", project, "--defaults", "-q", *answers, cwd=project.parent)
+    generate(project, name, "cuda-80gb")
     folder = project / "fine-tuning"
     lora = json.loads((folder / "lora.json").read_text())
     plain = json.loads(json.dumps(lora))
@@ -128,6 +150,27 @@ def new_project(project: Path, name: str) -> None:
     write(folder / "lora-plain.json", plain)
     write(folder / "olive-defaults.json", with_olive_text(lora, olive_defaults(), "line-by-line", 1024))
     write(folder / "lab-lora.json", with_olive_text(lora, lab_lora(), "join", 2048))
+
+
+def generate(project: Path, name: str, hardware: str) -> None:
+    answers = ["-d", f"model={name}", "-d", f"hardware={hardware}", "-d", "advanced=true", *ATTENTION]
+    command("new", project, "--defaults", "-q", *answers, cwd=project.parent)
+
+
+def new_card_project(project: Path, name: str, size: int) -> None:
+    """Generate a project for a card of `size` GB, and let its runs have no more of the card at hand."""
+    generate(project, name, f"cuda-{size}gb")
+    (project / "fine-tuning" / "cap.py").write_text(CAP.format(bytes=size * 10**9))
+    for method in ("lora", "qlora"):
+        path = project / "fine-tuning" / f"{method}.json"
+        config = json.loads(path.read_text())
+        config["data_configs"].append({"name": "cap", "user_script": "fine-tuning/cap.py"})
+        path.write_text(json.dumps(config, indent=2))
+
+
+def fill(project: Path) -> None:
+    write_rows(project / "datasets" / "train.jsonl", ROWS)
+    write_rows(project / "datasets" / "eval.jsonl", 2)
 
 
 def write(path: Path, config: dict[str, Any]) -> None:

@@ -110,3 +110,51 @@ def test_packed_examples_do_not_see_each_other_on_a_card(recipe, fast, tmp_path)
     positions = torch.cat([torch.arange(example.shape[1], device="cuda") for example in examples])[None]
     packed = model(torch.cat(examples, dim=1), position_ids=positions).logits
     assert torch.allclose(packed, alone, atol=0.05)
+
+
+def checkpointed(folder, device):
+    """A model that computes every block again, as the trainer sets it up."""
+    model = load(make_tiny_model("llama-chatml", folder), device=device)
+    model.config.use_cache = False
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.train()
+
+
+@pytest.mark.parametrize(("room", "kept"), [(-5, 1), (99, 1), (100, 2), (10_000, None)])
+def test_as_many_blocks_keep_activations_as_there_is_room_for(fast, tmp_path, room, kept):
+    model = checkpointed(tmp_path / "model", "cpu")
+    chosen = fast.Activations(model)
+    chosen.each = 100
+    chosen.keep(room)
+    flags = [block.gradient_checkpointing for block in chosen.blocks]
+    assert len(flags) == model.config.num_hidden_layers > 1
+    assert flags == [at >= (len(flags) if kept is None else kept) for at in range(len(flags))]
+
+
+def test_nothing_is_chosen_where_every_block_keeps_its_own(fast, tmp_path):
+    model = load(make_tiny_model("llama-chatml", tmp_path / "model"))
+    chosen = fast.Activations(model)
+    chosen.keep(10**9)
+    assert chosen.blocks == []
+
+
+@pytest.mark.gpu
+def test_blocks_that_keep_activations_change_no_gradient_on_a_card(fast, tmp_path):
+    import torch
+
+    model = checkpointed(tmp_path / "model", "cuda")
+    ids = torch.arange(400, device="cuda").reshape(4, 100) % 60
+
+    def gradients():
+        model.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        return [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
+
+    before = gradients()
+    chosen = fast.Activations(model)
+    assert all(map(torch.equal, gradients(), before))
+    assert chosen.each > 0
+    chosen.keep(chosen.each)
+    assert [block.gradient_checkpointing for block in chosen.blocks[:2]] == [False, False]
+    assert all(map(torch.equal, gradients(), before))
+    assert 0 < fast.usable_memory() <= torch.cuda.mem_get_info()[1]

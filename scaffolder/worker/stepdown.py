@@ -10,6 +10,8 @@ import functools
 import gc
 from typing import TYPE_CHECKING, Any
 
+from .explain import TaskError
+
 if TYPE_CHECKING:
     from .channel import Channel
 
@@ -36,7 +38,7 @@ def install(channel: Channel) -> None:
                     raise
                 message = _step_down(self, model, inputs)
                 if not message:
-                    raise
+                    raise _too_long(inputs) from error
             channel.emit("warning", message=f"step {self.state.global_step + 1} did not fit the memory: {message}")
             before.restore(model)
 
@@ -66,6 +68,16 @@ class _State:
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+def _too_long(inputs: dict[str, Any]) -> TaskError:
+    tokens = int(inputs["input_ids"].shape[1])
+    return TaskError(
+        "out of memory with one row at a time and nothing kept that can be computed again",
+        f"rows have {tokens} tokens: lower max_seq_len in the training data's pre_process_data_config, for example to "
+        f"{tokens // 2}, or take a smaller model",
+        kind="memory",
+    )
 
 
 def _is_memory(error: BaseException) -> bool:

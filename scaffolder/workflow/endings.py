@@ -36,7 +36,7 @@ def failed(event: dict[str, Any], job: dict[str, Any], stage: str, last_lines: l
     message, hint = event["message"], event["hint"]
     if event["kind"] == "memory":
         message += _estimated(job)
-        hint = _less_memory(job, stage)
+        hint = hint or _less_memory(job, stage)
     kind = EnvironmentFault if event["kind"] == "environment" else RunFailed
     return kind(message, hint=_lines([hint, *last_lines]))
 

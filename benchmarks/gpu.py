@@ -1,6 +1,6 @@
 """Fine-tuning on a card: our presets against what others do with the same random model, in one run.
 
-    python benchmarks/gpu.py [--model NAME] [--steps N] [--only CASE,…] [--out results.json]
+    python benchmarks/gpu.py [--model NAME] [--steps N] [--only "CASE;CASE"] [--out results.json]
 
 Needs an NVIDIA card and the cuda stack (liger-kernel, bitsandbytes for QLoRA, trl for its row; what is missing is
 said and left out). The model has the shape of a model of the catalogue and random weights. Real tokens are counted,
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    wanted = [name for name in arguments.only.split(",") if name]
+    wanted = [name for name in arguments.only.split(";") if name]
     with tempfile.TemporaryDirectory() as folder:
         results = measure(Path(folder), arguments.model, arguments.steps, wanted)
     if arguments.out:

@@ -31,6 +31,8 @@ _FLOP, _FLOP_CHECKPOINTING = 4.0, 6.0
 # configuration 23 %, the template's own 35 to 42 % (`benchmarks/gpu.py`).
 _CPU_FLOPS = 35e9
 _CARD_SHARE = 0.35
+# With fewer steps, warm-up and decay of the learning rate leave hardly any at full rate; a choice of ours.
+_FEW_STEPS = 20
 # What a step costs beside its arithmetic: the loader, Python, the optimiser's own loop. Measured on a tiny model.
 _STEP_SECONDS = 0.1
 # Bytes of a row of JSON, keys and all, for each token of its text: of the template's own travel questions with
@@ -54,6 +56,7 @@ class Training:
         sequence: Tokens of the longest row, after cutting.
         checkpointing: Blocks are computed again in the backward pass.
         steps: Optimiser steps.
+        by_epochs: The steps follow from the data, not from `max_steps`.
         tokens: Trained on, padding left out.
     """
 
@@ -65,6 +68,7 @@ class Training:
     sequence: int
     checkpointing: bool
     steps: int
+    by_epochs: bool
     tokens: int
 
 
@@ -153,6 +157,18 @@ def smaller(config: dict[str, Any], root: Path, hub_id: str, *, available: int) 
     return None
 
 
+def too_few_steps(training: Training) -> str:
+    """Say what to set where so little data fills a few large steps that next to nothing is learnt; else nothing."""
+    if not training.by_epochs or training.steps >= _FEW_STEPS or training.batch * training.accumulation == 1:
+        return ""
+    rows = training.batch * training.accumulation
+    batch = max(1, rows * training.steps // _FEW_STEPS)
+    arguments = f"passes.{training.name}.training_args"
+    change = f"--set {arguments}.per_device_train_batch_size={batch}"
+    change += f" --set {arguments}.gradient_accumulation_steps=1" if training.accumulation > 1 else ""
+    return f"the data makes {training.steps} steps, which teach little; {training.steps * rows // batch} with {change}"
+
+
 def _changes(config: dict[str, Any], settings: dict[str, Any], before: Training, after: Training) -> str:
     arguments = f"passes.{before.name}.training_args"
     changed = []
@@ -222,7 +238,8 @@ def _training(name: str, settings: dict[str, Any], config: dict[str, Any], root:
     if process.get("padding") == "max_length" or process.get("pad_to_max_len"):
         longest = limit
     steps = int(arguments.get("max_steps", -1))
-    if steps <= 0:
+    by_epochs = steps <= 0
+    if by_epochs:
         steps = max(1, round(float(arguments.get("num_train_epochs", 3)) * rows / (batch * accumulation)))
     return Training(
         name=name,
@@ -233,6 +250,7 @@ def _training(name: str, settings: dict[str, Any], config: dict[str, Any], root:
         sequence=longest,
         checkpointing=bool(arguments.get("gradient_checkpointing", True)),
         steps=steps,
+        by_epochs=by_epochs,
         tokens=int(steps * batch * accumulation * mean),
     )
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scaffolder.estimate import estimate_training, expected_rate, smaller
+from scaffolder.estimate import estimate_training, expected_rate, smaller, too_few_steps
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -83,6 +83,33 @@ def test_tokens_follow_rows_and_epochs(tmp_path):
     found = estimate_training(config(max_steps=-1, num_train_epochs=2), tmp_path, SMOLLM2).training
     assert found.steps == 16
     assert found.tokens == pytest.approx(2 * 64 * 95, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments", "advice"),
+    [
+        (
+            64,
+            {"batch": 8, "num_train_epochs": 1},
+            "the data makes 8 steps, which teach little; 21 with "
+            "--set passes.lora.training_args.per_device_train_batch_size=3",
+        ),
+        (64, {"batch": 8, "num_train_epochs": 3}, ""),
+        (
+            16,
+            {"batch": 4, "num_train_epochs": 2, "gradient_accumulation_steps": 2},
+            "the data makes 4 steps, which teach little; 32 with "
+            "--set passes.lora.training_args.per_device_train_batch_size=1 "
+            "--set passes.lora.training_args.gradient_accumulation_steps=1",
+        ),
+        (4, {"batch": 1, "num_train_epochs": 1}, ""),
+        (64, {"batch": 8, "max_steps": 2}, ""),
+    ],
+)
+def test_few_large_steps_are_told(tmp_path, count, arguments, advice):
+    rows(tmp_path / "train.jsonl", count, 360)
+    estimate = estimate_training(config(**{"max_steps": -1, **arguments}), tmp_path, SMOLLM2)
+    assert too_few_steps(estimate.training) == advice
 
 
 def test_nothing_to_train_means_no_estimate(tmp_path):

@@ -64,6 +64,8 @@ def _make(
     forecast = check_room(context.project, workflow, force=context.force)
     if forecast is not None:
         context.on_event(forecast.as_event())
+        if forecast.advice:
+            context.on_event({"event": "warning", "message": forecast.advice})
     aside = folder / "output"
     shutil.rmtree(aside, ignore_errors=True)
     started, clock = datetime.datetime.now().astimezone(), time.monotonic()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder import machine
 from scaffolder.errors import ConfigError, EnvironmentFault
-from scaffolder.estimate import Estimate, estimate_training, expected_rate, smaller
+from scaffolder.estimate import Estimate, estimate_training, expected_rate, smaller, too_few_steps
 from scaffolder.process import processor_count
 from scaffolder.records import find_runs
 
@@ -32,6 +32,7 @@ class Forecast:
         seconds: Of all steps together; None where nothing tells how fast the card is.
         tokens: Trained on.
         steps: Optimiser steps.
+        advice: What to set for more steps, where they are too few; else empty.
     """
 
     memory: int
@@ -39,6 +40,7 @@ class Forecast:
     seconds: float | None
     tokens: int
     steps: int
+    advice: str
 
     def as_event(self) -> dict[str, Any]:
         """Return it as an event of the run."""
@@ -82,6 +84,7 @@ def _forecast(project: Project, estimate: Estimate) -> Forecast:
         seconds=round(estimate.seconds(rate), 1) if rate else None,
         tokens=training.tokens,
         steps=training.steps,
+        advice=too_few_steps(training),
     )
 
 

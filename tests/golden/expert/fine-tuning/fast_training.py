@@ -5,7 +5,8 @@ Olive imports this file because a configuration names it as `user_script`. When 
 - attention over packed sequences goes by their lengths (FlashAttention's variable-length kernel, which PyTorch brings)
   instead of a mask, so that nothing is computed between two examples;
 - an adapter's weights stay in 32 bits, where they are updated, but are multiplied in the model's own format. PEFT casts
-  every input to 32 bits and back instead, which costs more than the adapter's arithmetic.
+  every input to 32 bits and back instead, which costs more than the adapter's arithmetic;
+- with `gradient_checkpointing`, as many blocks as the card's memory holds keep their activations all the same.
 
 Where the machine or the model does not allow one of them, training goes on without it.
 """
@@ -22,6 +23,7 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, TrainerCallback
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -34,8 +36,18 @@ PARAMETERS = inspect.signature(varlen_attn).parameters if varlen_attn else {}
 LARGEST_HEAD, OLDEST_CARD = 256, (8, 0)
 
 
+# Of a card's memory: the rest is for what its allocator cannot use.
+USABLE = 0.92
+# Before blocks are chosen: the optimiser has its memory after the first.
+STEPS_WATCHED = 2
+
+
 class FastTraining(TrainerCallback):
-    """Prepares the model before the first step."""
+    """Prepares the model before the first step, and keeps what there is room for after a few."""
+
+    def __init__(self) -> None:
+        self.activations: Activations | None = None
+        self.choose_after = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **_: Any) -> None:
         """Called by the trainer."""
@@ -43,6 +55,53 @@ class FastTraining(TrainerCallback):
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         if can_go_by_lengths(base):
             base.set_attn_implementation(NAME)
+            self.activations = Activations(base)
+            self.choose_after = state.global_step + STEPS_WATCHED
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by the trainer."""
+        # Packed batches are all of one size: what held the first will hold the others.
+        if self.activations and state.global_step == self.choose_after and lengths.positions is not None:
+            self.activations.keep(usable_memory() - torch.cuda.max_memory_allocated())
+
+
+class Activations:
+    """Which blocks keep their activations for the backward pass, of those that would compute them again.
+
+    Args:
+        model: On a card. Its first block keeps them from the start, to see what that takes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.blocks = [
+            block
+            for block in model.modules()
+            if isinstance(block, GradientCheckpointingLayer) and block.gradient_checkpointing
+        ]
+        self.held = self.each = 0
+        for block in self.blocks[:1]:
+            block.gradient_checkpointing = False
+            block.register_forward_pre_hook(self._before)
+            block.register_forward_hook(self._after)
+
+    def keep(self, room: int) -> None:
+        """Let so many blocks keep theirs that they fill `room` bytes."""
+        if self.each > 0:
+            for block in self.blocks[1 : 1 + max(0, room // self.each)]:
+                block.gradient_checkpointing = False
+
+    def _before(self, *_: Any) -> None:
+        self.held = torch.cuda.memory_allocated()
+
+    def _after(self, *_: Any) -> None:
+        self.each = max(self.each, torch.cuda.memory_allocated() - self.held)
+
+
+def usable_memory() -> int:
+    """Return the bytes of the card that this process may use, its own included."""
+    free, total = torch.cuda.mem_get_info()
+    allowed = torch.cuda.get_per_process_memory_fraction() * total
+    return int(USABLE * min(free + torch.cuda.memory_reserved(), allowed))
 
 
 def can_go_by_lengths(model: PreTrainedModel) -> bool:

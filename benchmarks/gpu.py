@@ -98,12 +98,11 @@ def cases(project: Path, model: Path, steps: int) -> dict[str, Any]:
 
     return {
         "lora": ours("lora"),
-        "lora, batch 8": ours("lora", **{batch: 8}),
-        "lora, batch 8, without speed": ours("lora-plain", **{batch: 8}),
-        "lora, batch 8, checkpointing": ours("lora", **{batch: 8, "gradient_checkpointing": True}),
+        "lora, batch 2": ours("lora", **{batch: 2}),
+        "lora without fast_training.py": ours("lora-plain"),
+        "lora, checkpointing": ours("lora", gradient_checkpointing=True),
         "qlora": ours("qlora"),
-        "qlora, batch 8": ours("qlora", **{batch: 8}),
-        "qlora, batch 8, checkpointing": ours("qlora", **{batch: 8, "gradient_checkpointing": True}),
+        "qlora, checkpointing": ours("qlora", gradient_checkpointing=True),
         "dora": ours("dora"),
         "olive finetune's defaults": ours("olive-defaults"),
         "the lab's LoRA": ours("lab-lora"),

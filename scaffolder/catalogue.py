@@ -134,6 +134,13 @@ class PromptEntry(_Strict):
     bos: bool
 
 
+class PresetEntry(_Strict):
+    """A set of answers under one name."""
+
+    title: str
+    answers: dict[str, bool | int | float | str]
+
+
 def models() -> dict[str, ModelEntry]:
     """Return the models by name, the last part of their hub id."""
     return _read("models", "catalog_models", ModelEntry)
@@ -162,6 +169,11 @@ def quantisers() -> dict[str, QuantiserEntry]:
 def prompts() -> dict[str, PromptEntry]:
     """Return the formats of a conversation by name."""
     return _read("prompts", "catalog_prompts", PromptEntry)
+
+
+def answer_sets() -> dict[str, PresetEntry]:
+    """Return the sets of answers by name, as `scaffolder new --preset` takes them."""
+    return _read("presets", "catalog_presets", PresetEntry)
 
 
 def cards() -> dict[str, float]:

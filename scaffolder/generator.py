@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder import presets, process, settings, templating
+from scaffolder import catalogue, presets, process, settings, templating
 from scaffolder.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +45,18 @@ class NewProject:
     ref: str | None
     git: bool
     note: str
+
+
+def answers_of(preset: str) -> dict[str, Any]:
+    """Return the answers that the catalogue keeps under a name.
+
+    Raises:
+        UsageError: It keeps none under this name.
+    """
+    known = catalogue.answer_sets()
+    if preset not in known:
+        raise UsageError(f"unknown preset `{preset}`", hint=f"there is: {', '.join(known)}")
+    return dict(known[preset].answers)
 
 
 def new_project(

@@ -18,6 +18,12 @@ def new(
         list[str] | None,
         typer.Option("--data", "-d", metavar="KEY=VALUE", help="Answer a question beforehand; repeatable."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", metavar="NAME", help="Answers under one name (`scaffolder presets`); -d comes before."
+        ),
+    ] = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="Ask nothing; take the defaults.")] = False,
     template: Annotated[
         str | None,
@@ -29,12 +35,12 @@ def new(
     quiet: Quiet = False,
 ) -> None:
     """Generate a project."""
-    from scaffolder.generator import new_project
+    from scaffolder.generator import answers_of, new_project
 
     output = Output(json=json, quiet=quiet)
     made = new_project(
         path,
-        answers=key_values(answer or [], "-d"),
+        answers=(answers_of(preset) if preset else {}) | key_values(answer or [], "-d"),
         template=template,
         ref=ref,
         defaults=defaults,

@@ -36,6 +36,7 @@ def presets(context: typer.Context, json: Json = False) -> None:
         "exports": _dumped(catalogue.exports()),
         "quantisers": _dumped(catalogue.quantisers()),
         "prompts": _dumped(catalogue.prompts()),
+        "presets": _dumped(catalogue.answer_sets()),
     }
     Output(json=json).data(plain, Group(*(_table(kind, *_LISTED[kind](entries)) for kind, entries in plain.items())))
 
@@ -90,6 +91,7 @@ _LISTED: dict[str, Callable[[_Entries], _Table]] = {
     "exports": _list_exports,
     "quantisers": _list_quantisers,
     "prompts": _list_titles,
+    "presets": _list_titles,
 }
 
 
@@ -99,15 +101,16 @@ def show(
         list[str] | None,
         typer.Option("--data", "-d", metavar="KEY=VALUE", help="An answer, as `scaffolder new` takes it; repeatable."),
     ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Answers under one name.")] = None,
     json: Json = False,
 ) -> None:
     """Show what a set of answers yields: settings, passes and files."""
     from rich.console import Group
     from rich.text import Text
 
-    from scaffolder.generator import preview
+    from scaffolder.generator import answers_of, preview
 
-    found = preview(key_values(answer or [], "-d"))
+    found = preview((answers_of(preset) if preset else {}) | key_values(answer or [], "-d"))
     settings = [(name, _said(value)) for name, value in found.answers.items()]
     passes = [
         (f"{name}.{key}", _said(value))

@@ -70,6 +70,9 @@ class Lines:
                 return f"  warning: {event['message']}"
             case "stage" if event["state"] == "done" and event["name"] != "olive" and "seconds" in event:
                 return f"  {_title(event)}: {time_text(event['seconds'])}"
+            case "training" if event.get("processes", 1) > 1:
+                parts = f"{event['processes']} processes x {event['per_device']} rows x {event['accumulation']} passes"
+                return f"  a step trains on {event['global_batch']} rows: {parts}"
             case "step":
                 return self._step(event)
             case "trained" if self.forecast is not None:

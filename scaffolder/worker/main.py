@@ -23,10 +23,10 @@ def start(arguments: list[str]) -> int:
             from . import node
 
             return node.main(rest)
-        case ["rank", spec, run, number]:
+        case ["rank", spec, run, world, number]:
             from . import rank
 
-            return rank.main(json.loads(Path(spec).read_text(encoding="utf-8")), Path(run), int(number))
+            return rank.main(json.loads(Path(spec).read_text(encoding="utf-8")), Path(run), int(world), int(number))
         case _:
             return main()
 

@@ -78,7 +78,7 @@ def test_a_running_job_can_be_followed_and_cancelled(cli, place):
     again = cli("run", "fine-tuning", "--on", "there", "--set", "passes.lora.training_args.max_steps=5000")
     assert again.code == 1
     assert "has not ended" in again.err
-    project, reference, engine = newest()
+    _, reference, engine = newest()
     lines = []
     follower = threading.Thread(target=lambda: lines.extend(engine.logs(reference, follow=True)))
     follower.start()

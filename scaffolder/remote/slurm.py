@@ -56,6 +56,7 @@ class SlurmEngine:
         lines.append(f'srun --kill-on-bad-exit=1 {self._start()} "$folder/worker" node "$folder/job.json"')
         lines += [
             "code=$?",
+            '[ "$code" -lt 128 ] || code=1  # of a node that was ended because another one failed',
             'echo "$code" > "$folder/exit_code.part" && mv "$folder/exit_code.part" "$folder/exit_code"',
             'exit "$code"',
         ]
@@ -189,4 +190,6 @@ def _status(word: str, codes: str, reason: str = "") -> JobStatus:
         return JobStatus(state, word, None, reason)
     if signal.isdigit() and int(signal):
         reason = reason or f"signal {signal}"
-    return JobStatus(state, word, code, "" if state == "succeeded" else reason)
+    if state == "succeeded":
+        return JobStatus(state, word, code)
+    return JobStatus(state, word, code or None, reason)  # ended by Slurm, it has none of its own

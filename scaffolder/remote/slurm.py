@@ -30,6 +30,8 @@ _STATES: dict[str, State] = {
     "SIGNALING": "running", "STOPPED": "running", "COMPLETED": "succeeded", "CANCELLED": "cancelled",
 }  # fmt: skip
 
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+
 
 class SlurmEngine:
     """Submits batch scripts; one task a node starts the job's own entry there."""
@@ -134,7 +136,8 @@ class SlurmEngine:
         return container + shlex.quote(python)
 
     def _sbatch(self, option: str, script: str) -> str:
-        result = self._shell.run(["sbatch", option, script])
+        # The job gets the caller's variables, and Slurm keeps them: none of them may be a token. The hub is off anyway.
+        result = self._shell.run(["env", *(f"--unset={name}" for name in _TOKENS), "sbatch", option, script])
         if result.returncode == 0:
             return text(result.stdout)
         said = text(result.stderr)

@@ -49,8 +49,9 @@ def test_a_cluster_that_does_not_answer_is_told(cli, on_cluster, tmp_path, monke
     assert "`sbatch` is not there" in refused.err
 
 
-def test_a_sweep_is_an_array_whose_jobs_have_results_of_their_own(cli, on_cluster):
-    add_target(on_cluster, 'kind = "slurm"\n')
+def test_a_sweep_is_an_array_whose_jobs_have_results_of_their_own(cli, on_cluster, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_never_to_be_seen")
+    add_target(on_cluster, 'kind = "slurm"\nsetup = ["env > variables.txt"]\n')
     submitted = cli("run", "fine-tuning", "--on", "there", "--sweep", "r=4,8", *FEW_STEPS)
     assert submitted.code == 0, submitted.err
     names = submitted.out.split()
@@ -62,6 +63,7 @@ def test_a_sweep_is_an_array_whose_jobs_have_results_of_their_own(cli, on_cluste
         assert (fetched.code, fetched.out.strip()) == (0, f"fine-tuning/adapters/lora-r{rank}"), fetched.err
         config = json.loads((on_cluster / f"fine-tuning/adapters/lora-r{rank}/adapter/adapter_config.json").read_text())
         assert config["r"] == rank
+    assert "hf_never_to_be_seen" not in (on_cluster / "variables.txt").read_text()
 
 
 def test_over_ssh_the_job_gets_what_it_reads_and_its_result_comes_back(cli, on_cluster, tmp_path, monkeypatch):

@@ -114,6 +114,34 @@ def follow(command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd
                 end_tree(child.pid)
 
 
+def detach(command: Sequence[str | Path], *, cwd: Path) -> tuple[int, float]:
+    """Start a command that outlives this process; return its id, and when it started as `alive` compares it.
+
+    Raises:
+        EnvironmentFault: It cannot be started.
+    """
+    import psutil
+
+    # A child of a shell that ends at once: nobody here has to wait for it.
+    script = 'nohup "$@" < /dev/null > /dev/null 2>&1 & echo $!'
+    started = subprocess.run(
+        ["sh", "-c", script, "sh", *map(str, command)],
+        cwd=cwd,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    if started.returncode != 0:
+        raise EnvironmentFault(f"cannot start `{command[0]}`")
+    pid = int(started.stdout)
+    try:
+        return pid, psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return pid, 0.0
+
+
 class Worker:
     """One job in the project's own interpreter, as a context manager over its events.
 
@@ -243,11 +271,16 @@ def end_tree(pid: int) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process with this id runs."""
+def alive(pid: int, *, born: float | None = None) -> bool:
+    """Whether a process with this id runs; with `born`, whether it is the one that started then."""
     import psutil
 
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        found = psutil.Process(pid)
+        same = born is None or abs(found.create_time() - born) < 1.0
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def processor_count() -> int:

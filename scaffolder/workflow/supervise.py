@@ -32,7 +32,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Seen:
+class Seen:
     """What the worker has said so far: the outcome, its failure, the step a checkpoint holds, the stage at hand."""
 
     outcome: Outcome = field(default_factory=Outcome)
@@ -51,6 +51,8 @@ class _Seen:
                 self.outcome.size = event["size"]
                 self.outcome.peak_memory = event["peak_memory"]
                 self.outcome.verified = True
+            case "training":
+                training |= {key: event[key] for key in ("processes", "global_batch") if key in event}
             case "step":
                 training |= {key: event[key] for key in ("steps", "tokens", "tokens_per_second")}
                 training["peak_memory"] = event["gpu_memory"] or event["memory"]
@@ -89,7 +91,7 @@ def supervise(
         Interrupted: The user stopped it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    seen, kills = _Seen(), kernel_kills()
+    seen, kills = Seen(), kernel_kills()
     environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets"), **_trackers(folder)}
     with (
         Worker(python, job, folder / LOG, environment) as worker,

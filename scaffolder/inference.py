@@ -130,16 +130,27 @@ class Session:
         self.adapter = adapter
 
     def answer(
-        self, messages: Sequence[Message], sampling: Sampling, on_text: Callable[[str], None] = lambda _text: None
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        on_text: Callable[[str], None] = lambda _text: None,
+        *,
+        pause: float = 0.5,
     ) -> Answer:
         """Answer the last message of a conversation; Ctrl-C ends the answer early.
+
+        Args:
+            messages: The conversation.
+            sampling: How to choose the next token.
+            on_text: Gets the answer's text as it comes.
+            pause: Seconds from one piece of it to the next: whoever reads takes a processor from the model each time.
 
         Raises:
             Refused: The conversation is longer than the model's context; the message has the numbers.
             ScaffolderError: The worker ended.
         """
         chosen = {"adapter": self.adapter} if self._known else {}
-        self._worker.send({"messages": list(messages), "sampling": asdict(sampling), **chosen})
+        self._worker.send({"messages": list(messages), "sampling": asdict(sampling), "pause": pause, **chosen})
         text: list[str] = []
 
         def hear(piece: str) -> None:

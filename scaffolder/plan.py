@@ -74,6 +74,10 @@ class Fingerprint:
         """Hash of all but the settings: what Olive's own cache does not look at."""
         return digest([self.inputs, self.versions, self.accelerator])
 
+    def without(self, path: str) -> Fingerprint:
+        """Return the same without one of the inputs."""
+        return replace(self, inputs={name: sha for name, sha in self.inputs.items() if name != path})
+
     def difference(self, other: Fingerprint) -> str:
         """Say in a few words what changed from `other` to this."""
         changed = sorted(

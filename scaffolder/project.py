@@ -122,7 +122,7 @@ class EvaluationSection(_Section):
     )
     examples: int = Field(20, ge=1, description="how many evaluation examples are answered for the metrics")
     max_new_tokens: int = Field(80, ge=1, description="longest answer, in tokens")
-    lm_eval: list[str] = Field(default_factory=list, description="tasks of lm-eval, run through `olive benchmark`")
+    lm_eval: list[str] = Field(default_factory=list, description="tasks of lm-eval, run by Olive's evaluator")
 
     @field_validator("metrics")
     @classmethod

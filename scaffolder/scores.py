@@ -1,4 +1,10 @@
-"""What was measured once holds as long as model, examples, questions and versions stay the same."""
+"""What was measured once holds as long as model, examples, questions and versions stay the same.
+
+Measurements are remembered one by one in `.scaffolder/scores/`. The figures of a model that was published travel
+with it, in `evaluation.json` beside its `run.json`: `score` (an `evaluation.Score` as JSON: losses in nats per
+response token, sizes in bytes, times in seconds) and `gates` (each an `evaluation.Gate`). They are those of the
+last `evaluate`; a run that publishes another model in its place leaves none.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +23,15 @@ if TYPE_CHECKING:
 
 # The figures of a model, written beside its record.
 EVALUATION = "evaluation.json"
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """Return `score` and `gates` of the model published in `folder`, or None where it was not evaluated."""
+    try:
+        found = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        return {"score": dict(found["score"]), "gates": list(found["gates"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class Scores:

@@ -105,6 +105,38 @@ def test_second_adapter_is_added_without_a_new_export(cli, styles):
     assert lora["served"] == {"gen-model/adapters": "own"}
 
 
+def test_retrained_adapter_takes_the_old_ones_place_on_the_same_base(cli, styles):
+    assert cli("adapters", "add", "counting").code == 0
+    export = styles.root / "gen-model" / "adapters"
+    before = {path.name: path.read_bytes() for path in export.glob("*") if path.is_file()}
+    retrain = ("--set", "passes.lora.training_args.max_steps=20")
+    assert cli("run", "fine-tuning", *retrain).code == 0
+    manifest = styles.root / "scaffolder.toml"
+    manifest.write_text(manifest.read_text().replace('.max_steps" = 24', '.max_steps" = 20'))
+    result = cli("run", "gen-model", "--preset", "adapters")
+    assert result.code == 0, result.err
+    assert "base kept, adapter exchanged" in result.err
+    assert "modelbuilder" not in result.err
+    assert "adapter counting added" in result.err
+    after = {path.name: path.read_bytes() for path in export.glob("*") if path.is_file()}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"adapter_weights.onnx_adapter", "run.json"}
+    artefact = find_artefact(styles, "adapter", "lora")
+    assert answers_of(styles, find_artefact(styles, "gen-model/adapters", "lora")) == answers_of(styles, artefact)
+    assert "nothing changed" in cli("run", "gen-model", "--preset", "adapters").err
+
+
+def test_adapter_of_other_layers_gets_another_graph(cli, styles):
+    manifest = styles.root / "scaffolder.toml"
+    fewer = '[workflows.fine-tuning.set]\n"passes.lora.target_modules" = ["q_proj", "v_proj"]'
+    manifest.write_text(manifest.read_text().replace("[workflows.fine-tuning.set]", fewer))
+    before = graph_of(styles.root)
+    result = cli("run", "gen-model", "--preset", "adapters")
+    assert result.code == 0, result.err
+    assert "modelbuilder" in result.err
+    assert graph_of(styles.root) != before
+
+
 def test_swapped_fifty_times_the_answers_are_those_of_pytorch(cli, styles):
     import psutil
 

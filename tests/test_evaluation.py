@@ -1,6 +1,9 @@
 """Measurements for real, on a tiny model that was tuned and exported."""
 
 import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +62,11 @@ def test_every_form_is_measured_once(cli, measured):
     own = json.loads((measured / "gen-model" / "onnx-int8" / "evaluation.json").read_text())
     assert own["score"] == scores["onnx-int8"]
     assert [gate["passed"] for gate in own["gates"]] == [True, True]
+    shown = json.loads(cli("runs", "show", "gen-model", "--json").out)
+    assert shown["evaluation"] == own
+    told = cli("runs", "show", "gen-model").out
+    assert "holds: asked 1, has 0.00" in told
+    assert "metrics.f1" in told
     page = (measured / "evaluation" / "report.html").read_text()
     assert page.count("<svg") == 4
     # What an evaluation wrote beside a model does not make it another model.
@@ -89,6 +97,7 @@ def test_a_metric_without_its_file_is_told_before_anything_is_loaded(cli, measur
     assert "there is no inferences/mine.py" in result.err
 
 
+@pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-eval is installed")
 def test_lm_eval_is_asked_for_only_where_it_is_installed(cli, measured):
     manifest = measured / "scaffolder.toml"
     manifest.write_text(manifest.read_text().replace("[evaluation]\n", '[evaluation]\nlm_eval = ["arc_easy"]\n'))
@@ -127,3 +136,37 @@ def test_search_needs_gates(cli, tiny_project):
     assert result.code == 2
     assert "[gates]" in result.err
     assert cli("run", "all", "--search").code == 2
+
+
+TASK = """\
+task: own_letters
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: [" yes", " no"]
+doc_to_target: target
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+@pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")
+def test_lm_eval_takes_every_example_of_a_task(cli, measured, request):
+    import lm_eval.tasks
+
+    # Olive looks for tasks where lm-eval keeps its own.
+    folder = Path(lm_eval.tasks.__file__).parent / "scaffolder_test"
+    folder.mkdir()
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    data = measured / "letters.jsonl"
+    # The same question gets the same answer, which is right twice or thrice.
+    data.write_text("".join(json.dumps({"question": "Is it?", "target": n}) + "\n" for n in (0, 0, 1, 1, 1)))
+    (folder / "own_letters.yaml").write_text(TASK.format(data=data))
+    manifest = measured / "scaffolder.toml"
+    manifest.write_text(manifest.read_text().replace("[evaluation]\n", '[evaluation]\nlm_eval = ["own_letters"]\n'))
+    result = cli("evaluate", "-m", "base", "-m", "adapter", "-m", "onnx", "--json")
+    assert result.code == 0, result.err
+    for score in figures_of(result).values():
+        assert score["lm_eval"].keys() == {"own_letters.acc"}
+        assert score["lm_eval"]["own_letters.acc"] in (0.4, 0.6)

@@ -119,7 +119,10 @@ class _Chat:
         messages = inference.conversation(self._project, asked, system=self._system)
         try:
             answer = self._session.answer(
-                messages, self._sampling, lambda text: None if self._output.json else self._output.stream(text)
+                messages,
+                self._sampling,
+                lambda text: None if self._output.json else self._output.stream(text),
+                pause=self._output.pause,
             )
         except inference.Refused as error:
             raise inference.Refused(error.message, hint=f"{error.hint}, or /reset") from error

@@ -62,7 +62,9 @@ def generate(
         for question, messages in zip(questions, conversations, strict=True):
             if len(questions) > 1 and not json:
                 output.say(f"> {_shown(question)}")
-            answer = session.answer(messages, sampling, lambda text: None if json else output.stream(text))
+            answer = session.answer(
+                messages, sampling, lambda text: None if json else output.stream(text), pause=output.pause
+            )
             _show(output, {"model": model or artefact.form, "prompt": question}, answer, batch=len(questions) > 1)
             if answer.finish == "interrupted":
                 raise Interrupted("stopped")

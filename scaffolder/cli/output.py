@@ -42,6 +42,11 @@ class Output:
         """Whether a view that redraws itself can be shown."""
         return not self.quiet and sys.stderr.isatty() and self.talk.is_terminal
 
+    @property
+    def pause(self) -> float:
+        """Seconds between pieces of a result that comes bit by bit: as often as eyes follow, where they do."""
+        return 0.05 if sys.stdout.isatty() and not self.json else 0.5
+
     def say(self, text: str = "") -> None:
         """Tell what is going on; not part of the result."""
         if sys.stderr.isatty():

@@ -187,7 +187,7 @@ def _details(found: Lineage) -> RenderableType:
         "plot": found.plot,
     }
     parts: list[RenderableType] = [head, _pairs(rows)]
-    from scaffolder.history import flat
+    from scaffolder.history import flat, measured
 
     sections = {
         "inputs": {path: sha[:12] for path, sha in found.inputs.items()},
@@ -195,12 +195,18 @@ def _details(found: Lineage) -> RenderableType:
         "set over the file": {change.key: _change(change) for change in found.changes},
         "training": {**({"step": run.step} if run.step != run.steps else {}), **_figures(flat(found.training))},
         "metrics": _figures(flat(found.metrics)),
+        "evaluation": _figures(measured(found)),
+        "gates": {gate["key"]: _gate(gate) for gate in found.evaluation["gates"]} if found.evaluation else {},
         "files": {name: size_text(size) for name, size in found.files.items()},
     }
     for title, section in sections.items():
         if any(section.values()):
             parts += [Text(f"\n{title}", "bold"), _pairs(section)]
     return Group(*parts, *_curves({"training": found}))
+
+
+def _gate(gate: dict[str, Any]) -> str:
+    return f"{'holds' if gate['passed'] else 'fails'}: asked {gate['limit']:g}, has {gate['value']:g}"
 
 
 def _comparison(found: Comparison) -> RenderableType:
@@ -260,9 +266,10 @@ def _change(change: Difference, *, short: bool = False) -> str:
 def _value(value: Any, name: str = "") -> str:
     if value is None:
         return "(none)"
-    if name in ("size", "peak_memory"):
+    figure = name.rpartition(".")[2]
+    if figure in ("size", "memory", "peak_memory"):
         return size_text(value)
-    if name == "seconds":
+    if figure == "seconds":
         return time_text(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 

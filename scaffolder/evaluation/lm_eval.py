@@ -1,4 +1,7 @@
-"""Tasks of lm-eval, through Olive's own command."""
+"""Tasks of lm-eval, through Olive's evaluator for them.
+
+`olive benchmark` runs the same one, but takes one example of each task unless told how many, and keeps no figures.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,15 @@ from scaffolder import process
 from scaffolder.errors import EnvironmentFault, ScaffolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from scaffolder.artefacts import Artefact
     from scaffolder.environment import Environment
 
 _HOURS = 12 * 3600.0
+_METRICS = "input_model_metrics.json"
+_COUNT = "sample_len"  # how many examples a task had: no figure of a model
+_LONGEST = 1024  # tokens of a question with its answer
 
 
 def version(environment: Environment) -> str:
@@ -38,37 +44,45 @@ def run(environment: Environment, artefact: Artefact, tasks: Sequence[str]) -> d
     """Return the figures of the tasks for a model, by `TASK.METRIC`.
 
     Raises:
-        ScaffolderError: Olive's command gave no figures; its last lines are in the hint.
+        ScaffolderError: Olive gave no figures; its last lines are in the hint.
     """
     if artefact.form == "merged" or (artefact.form == "onnx" and artefact.use):
-        return {}  # the same as `adapter`, and `olive benchmark` puts no adapter on
+        return {}  # the same as `adapter`, and the evaluator puts no adapter on
     with tempfile.TemporaryDirectory() as folder:
-        done = process.capture(_command(environment.python, artefact, tasks, Path(folder)), timeout=_HOURS, online=True)
-        found = _figures(Path(folder))
+        config = Path(folder) / "config.json"
+        config.write_text(json.dumps(_config(artefact, tasks, Path(folder))), encoding="utf-8")
+        command: list[str | Path] = [environment.python, "-m", "olive", "run", "--config", config]
+        done = process.capture(command, timeout=_HOURS, online=True)
+        found = _figures(Path(folder) / _METRICS)
         if not found:
             hint = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
-            raise ScaffolderError("`olive benchmark` gave no figures", hint=hint)
+            raise ScaffolderError("Olive's LMEvaluator gave no figures", hint=hint)
     return found
 
 
-def _command(python: Path, artefact: Artefact, tasks: Sequence[str], output: Path) -> list[str]:
-    adapter = ["--adapter_path", str(artefact.adapter)] if artefact.adapter else []
-    model = ["--model_name_or_path", str(artefact.path), *adapter]
-    backend = ["--backend", "ortgenai"] if artefact.form == "onnx" else []
-    return [str(python), "-m", "olive", "benchmark", *model, *backend, "--tasks", *tasks, "--output_path", str(output)]
+def _config(artefact: Artefact, tasks: Sequence[str], output: Path) -> dict[str, Any]:
+    onnx = artefact.form == "onnx"
+    adapter = {"adapter_path": str(artefact.adapter)} if artefact.adapter else {}
+    model = {"type": "ONNXModel", "onnx_file_name": "model.onnx"} if onnx else {"type": "HfModel", **adapter}
+    backend = {"model_class": "ortgenai"} if onnx else {}
+    system = {"type": "LocalSystem", "accelerators": [{"device": "cpu"}]}
+    return {
+        "input_model": {**model, "model_path": str(artefact.path)},
+        "systems": {"local": system},
+        "evaluators": {"tasks": {"type": "LMEvaluator", "tasks": list(tasks), "max_length": _LONGEST, **backend}},
+        "evaluator": "tasks",
+        "host": "local",
+        "target": "local",
+        "output_dir": str(output),
+        "cache_dir": str(output / "cache"),
+    }
 
 
-def _figures(folder: Path) -> dict[str, float]:
-    """Return every number that Olive's metrics files hold."""
-    found: dict[str, float] = {}
-    for file in sorted(folder.rglob("*metrics*.json")):
-        found.update(_numbers(json.loads(file.read_text(encoding="utf-8"))))
-    return found
-
-
-def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from _numbers(child, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield path.removesuffix(".value"), float(value)
+def _figures(file: Path) -> dict[str, float]:
+    """Return the numbers that Olive wrote, without what it says about each; none where it wrote nothing."""
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    parts = {tuple(name.rsplit("-", 1)): float(entry["value"]) for name, entry in written.items()}
+    return {".".join(names): value for names, value in parts.items() if names[-1] != _COUNT}

@@ -1,4 +1,8 @@
-"""What an evaluation leaves behind: figures beside each model, all of them together, and the report."""
+"""What an evaluation leaves behind: figures beside each model, all of them together, and the report.
+
+Beside the record of every model that was published lies its own `evaluation.json`, which `scores.read_evaluation`
+reads; all that were compared are in `evaluation/evaluation.json`, with the questions and their answers.
+"""
 
 from __future__ import annotations
 

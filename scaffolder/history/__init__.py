@@ -1,6 +1,6 @@
 """What ran in a project: every run with its state, what it was made from, and how two of them differ."""
 
-from scaffolder.history.origins import Comparison, Difference, Lineage, compare, flat, lineage
+from scaffolder.history.origins import Comparison, Difference, Lineage, compare, flat, lineage, measured
 from scaffolder.history.runs import STATES, Run, find_run, follow, key_of, list_runs, look_again, next_run
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "lineage",
     "list_runs",
     "look_again",
+    "measured",
     "next_run",
 ]

@@ -12,6 +12,7 @@ from scaffolder.errors import ScaffolderError
 from scaffolder.history.runs import Run, run_folders, run_record
 from scaffolder.plan import Fingerprint
 from scaffolder.records import LOG, PLOT, RunRecord, find_runs, read_events, read_record
+from scaffolder.scores import read_evaluation
 
 if TYPE_CHECKING:
     from scaffolder.project import Project
@@ -38,6 +39,7 @@ class Lineage:
         config: The configuration as resolved.
         changes: Where that differs from the configuration file as it is now.
         metrics: Figures of the verification.
+        evaluation: `score` and `gates` of the last `evaluate`, while what the run made is still in place.
         training: Figures of the training.
         peak_memory: Bytes of the worker, as far as it was reported.
         files: Size in bytes by path inside the artefact.
@@ -54,6 +56,7 @@ class Lineage:
     config: dict[str, Any]
     changes: list[Difference]
     metrics: dict[str, Any]
+    evaluation: dict[str, Any] | None
     training: dict[str, Any]
     peak_memory: int
     files: dict[str, int]
@@ -93,6 +96,7 @@ def lineage(project: Project, run: Run) -> Lineage:
         config=config,
         changes=_changes(project, run, config),
         metrics=record.metrics if record else {},
+        evaluation=_evaluation(project, record) if record else None,
         training=record.training if record else _training(events, curve),
         peak_memory=max((int(event.get("peak_memory") or event.get("memory") or 0) for event in events), default=0),
         files={name: size for name, (size, _) in record.files.items()} if record else {},
@@ -101,6 +105,12 @@ def lineage(project: Project, run: Run) -> Lineage:
         plot=f"{run.folder}/{PLOT}" if (folder / PLOT).is_file() else None,
         curve=curve,
     )
+
+
+def measured(found: Lineage) -> dict[str, float]:
+    """Return the figures of a run's evaluation by name; what lm-eval and metrics gave by `metrics.NAME`."""
+    score = flat(found.evaluation["score"]) if found.evaluation else {}
+    return {name: value for name, value in score.items() if isinstance(value, (int, float))}
 
 
 def compare(old: Lineage, new: Lineage) -> Comparison:
@@ -141,6 +151,13 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     for name, child in entries:
         found |= flat(child, f"{path}.{name}" if path else name)
     return found
+
+
+def _evaluation(project: Project, record: RunRecord) -> dict[str, Any] | None:
+    published = read_record(project.root / record.output)
+    # A later run may have taken its place.
+    same = published is not None and published.id == record.id
+    return read_evaluation(project.root / record.output) if same else None
 
 
 def _training(events: list[dict[str, Any]], curve: Curve) -> dict[str, Any]:
@@ -190,7 +207,8 @@ def _published(record: RunRecord, path: str) -> str | None:
 def _figures(found: Lineage) -> dict[str, Any]:
     run = found.run
     own = {"state": run.state, "seconds": run.seconds, "size": run.size, "peak_memory": found.peak_memory}
-    return {**own, **_prefixed(found.training, "training"), **_prefixed(found.metrics, "metrics")}
+    parts = {"training": found.training, "metrics": found.metrics, "evaluation": measured(found)}
+    return {**own, **{key: value for name, part in parts.items() for key, value in _prefixed(part, name).items()}}
 
 
 def _prefixed(figures: dict[str, Any], name: str) -> dict[str, Any]:

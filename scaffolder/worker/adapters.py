@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .explain import TaskError
+from .onnx_model import OWN_ADAPTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +41,33 @@ def fit_adapters(job: dict[str, Any], channel: Channel) -> None:
         channel.emit("fit", name=name, **found)
     if written:
         _prove(job["export"], written, channel)
+
+
+def exchange_adapter(job: dict[str, Any], channel: Channel) -> bool:
+    """Make `job["output"]` of a base exported before and another adapter, where the graph has just its inputs.
+
+    Args:
+        job: `output` (a folder that does not exist yet) and `kept_base`: `export` (the folder), `files` (those of
+            the base in it) and `adapter` (a PEFT folder).
+        channel: Told that it was done.
+
+    Returns:
+        Whether it was; an adapter of other layers needs another graph.
+    """
+    kept = job["kept_base"]
+    export, adapter, output = Path(kept["export"]), Path(kept["adapter"]), Path(job["output"])
+    inputs = adapter_inputs(export / "model.onnx")
+    found = describe(adapter, inputs)
+    if found["problems"] or found["empty"]:
+        return False
+    started = time.monotonic()
+    for name in kept["files"]:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(export / name, output / name)
+    write_adapter(read_adapter(adapter), inputs, output / OWN_ADAPTER)
+    seconds = round(time.monotonic() - started, 2)
+    channel.emit("stage", name="base kept, adapter exchanged", state="done", seconds=seconds)
+    return True
 
 
 def adapter_inputs(model: Path) -> dict[str, tuple[list[int | None], int]]:

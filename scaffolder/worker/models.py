@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,33 +98,36 @@ def load_model(spec: dict[str, Any]) -> LanguageModel:
 def answer(model: LanguageModel, ids: list[int], sampling: Sampling) -> tuple[str, dict[str, Any]]:
     """Return the whole answer and its speeds; see `stream_text`."""
     text, figures = "", {}
-    for piece, now in stream_text(model, ids, sampling):
+    for piece, now in stream_text(model, ids, sampling, pause=math.inf):
         text, figures = text + piece, now
     return text, figures
 
 
-def stream_text(model: LanguageModel, ids: list[int], sampling: Sampling) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield pieces of text that are whole characters, with the figures so far.
+def stream_text(
+    model: LanguageModel, ids: list[int], sampling: Sampling, *, pause: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield pieces of text that are whole characters, `pause` seconds apart, with the figures so far.
 
-    The figures: `tokens`, `first_token_seconds` (prompt processing included) and `tokens_per_second`
-    (of the tokens after the first). The last piece may be empty.
+    Between them a token costs next to nothing: text is read from many at once. The figures: `tokens`,
+    `first_token_seconds` (prompt processing included) and `tokens_per_second` (of the tokens after the first).
+    A piece may be empty, so that a caller can stop all the same.
     """
     started = time.perf_counter()
-    first = last = started
-    count = 0
-    text = Text(model.tokenizer)
+    first = last = due = started
+    count, text, waiting = 0, Text(model.tokenizer), list[int]()
     for token in model.stream(ids, sampling):
         last = time.perf_counter()
-        first = last if count == 0 else first
-        count += 1
-        piece = text.add(token)
-        if piece:
-            yield piece, _speeds(count, first - started, last - first)
-    yield text.rest(), _speeds(count, first - started, last - first)
+        waiting.append(token)
+        if last >= due:
+            first = first if count else last
+            count, due = count + len(waiting), last + pause
+            yield text.add(waiting), _speeds(count, first - started, last - first)
+            waiting.clear()
+    yield text.add(waiting) + text.rest(), _speeds(count + len(waiting), first - started, last - first)
 
 
 class Text:
-    """Text out of tokens as they come; each step reads a few tokens, however long the answer is."""
+    """Text out of tokens as they come; each step reads the new ones and a few before them."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -131,9 +135,9 @@ class Text:
         # Tokens before `_shown` are out; those from `_start` on are read again, for how they join what follows.
         self._start = self._shown = 0
 
-    def add(self, token: int) -> str:
-        """Return what this token adds: nothing in the middle of a character of several tokens."""
-        self._tokens.append(token)
+    def add(self, tokens: Sequence[int]) -> str:
+        """Return what these tokens add: nothing in the middle of a character of several tokens."""
+        self._tokens += tokens
         piece = self.rest()
         if piece.endswith("\ufffd"):
             return ""

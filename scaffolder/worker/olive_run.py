@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import progress, resume, stepdown, verify
+from .adapters import exchange_adapter
 from .explain import TaskError
 from .measure import folder_size, peak_gpu_memory, peak_memory
 from .remedies import NO_CUDA
@@ -34,13 +35,17 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
     Args:
         job: `config` (an Olive configuration), `output` (a folder that does not exist yet), `cache`
             (Olive's, kept for these inputs alone), `seed`, `base` (the base model's folder and public
-            name) and, where there is one, `evaluation` (a data set, see `chat.read_conversations`).
+            name) and, where there is one, `evaluation` (a data set, see `chat.read_conversations`) and
+            `kept_base` (see `adapters.exchange_adapter`).
         channel: Where the events go.
 
     Raises:
         TaskError: Olive made nothing, or what it made does not work.
     """
     output, cache = Path(job["output"]), Path(job["cache"])
+    if job.get("kept_base") and exchange_adapter(job, channel):
+        prove(output, job, channel)
+        return
     resume.drop_unfinished(cache)
     run_passes(job["config"], output, cache, job["seed"], channel)
     finish(output, job, channel)

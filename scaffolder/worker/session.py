@@ -13,17 +13,14 @@ from .models import LanguageModel, Sampling, load_model, stream_text
 if TYPE_CHECKING:
     from .channel import Channel
 
-# Seconds, as often as eyes follow: whoever reads takes a processor from the model each time.
-_BETWEEN_PIECES = 0.05
-
 
 def hold(job: dict[str, Any], channel: Channel) -> None:
     """Load `job["model"]` and answer requests until the command closes the line.
 
-    A request is a line of JSON: `messages` (a conversation that ends with the question), `sampling`, and
-    `adapter` (a name of the model's `adapters`, or null for none; left out: what was used before).
-    Every piece of text is an event; `answer` ends a request, and so does `refused`, after which the next
-    one may come. The line `stop` ends the answer that is being written.
+    A request is a line of JSON: `messages` (a conversation that ends with the question), `sampling`, `pause`
+    (seconds between pieces of text), and `adapter` (a name of the model's `adapters`, or null for none; left
+    out: what was used before). Every piece of text is an event; `answer` ends a request, and so does
+    `refused`, after which the next one may come. The line `stop` ends the answer that is being written.
     """
     started = time.perf_counter()
     model = load_model(job["model"])
@@ -44,17 +41,12 @@ def _answer(model: LanguageModel, request: dict[str, Any], context: int | None, 
     ids = model.tokenizer.encode(text, add_special_tokens=False)
     sampling = fit(len(ids), Sampling(**request["sampling"]), context)
     answered: dict[str, Any] = {}
-    waiting, sent = "", 0.0
-    for piece, figures in stream_text(model, ids, sampling):
+    for piece, figures in stream_text(model, ids, sampling, pause=request["pause"]):
         answered = figures
-        waiting += piece
-        if waiting and time.monotonic() - sent >= _BETWEEN_PIECES:
-            channel.emit("text", text=waiting)
-            waiting, sent = "", time.monotonic()
+        if piece:
+            channel.emit("text", text=piece)
         if channel.stopping:
             break
-    if waiting:
-        channel.emit("text", text=waiting)
     finish = "stop" if answered["tokens"] < sampling.max_new_tokens else "length"
     channel.emit("answer", prompt_tokens=len(ids), finish="interrupted" if channel.stopping else finish, **answered)
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from scaffolder.artefacts import OWN_ADAPTER
 from scaffolder.content import digest
+from scaffolder.records import adapter_of, read_record
 from scaffolder.worker.stages import TRAINING_PASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scaffolder.plan import Workflow
+    from scaffolder.content import Hashes
+    from scaffolder.plan import Fingerprint, Workflow
     from scaffolder.project import Project
     from scaffolder.workflow.room import Forecast
 
 
 def make_job(
-    project: Project, workflow: Workflow, aside: Path, cache: Path, forecast: Forecast | None
+    project: Project,
+    workflow: Workflow,
+    aside: Path,
+    cache: Path,
+    forecast: Forecast | None,
+    kept: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the worker needs to run a workflow into `aside`.
 
@@ -27,6 +35,7 @@ def make_job(
         aside: Folder of the output, not there yet.
         cache: Takes Olive's cache and the checkpoints.
         forecast: What its training is estimated to take, told when memory runs out.
+        kept: See `kept_base`.
     """
     manifest = project.manifest
     evaluation = manifest.dataset.reader(manifest.dataset.eval)
@@ -36,11 +45,30 @@ def make_job(
         "config": _with_checkpoints(workflow.config, cache),
         "output": str(aside),
         "cache": str(cache),
+        "kept_base": kept,
         "estimate": {"memory": forecast.memory, "available": forecast.available} if forecast else None,
         "seed": _seed(workflow.config),
         "base": {"path": str(project.model_folder), "id": manifest.model.id},
         "evaluation": evaluation if (project.root / manifest.dataset.eval).is_file() else None,
     }
+
+
+def kept_base(project: Project, workflow: Workflow, wanted: Fingerprint, hashes: Hashes) -> dict[str, Any] | None:
+    """Return the published export if an adapter that its graph takes as an input is all that changed since.
+
+    Returns:
+        `export`, `files` of its base and `adapter`, the folder of what takes the old one's place; None where the
+        base has to be made anew.
+    """
+    published, adapter = read_record(workflow.output), adapter_of(workflow.config)
+    if published is None or adapter is None or OWN_ADAPTER not in published.files:
+        return None
+    if published.fingerprint.without(adapter) != wanted.without(adapter):
+        return None
+    if not published.intact(workflow.output, hashes):
+        return None
+    files = [name for name in published.files if name != OWN_ADAPTER]
+    return {"export": str(workflow.output), "files": files, "adapter": str(project.root / adapter)}
 
 
 def _with_checkpoints(config: dict[str, Any], cache: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaffolder.content import digest
 from scaffolder.errors import ScaffolderError
 from scaffolder.records import RunRecord, draw_loss, other_template, read_events, read_record
-from scaffolder.workflow.job import make_job
+from scaffolder.workflow.job import kept_base, make_job
 from scaffolder.workflow.publish import prune, publish, record, remember_losses
 from scaffolder.workflow.room import check_room
 from scaffolder.workflow.supervise import supervise
@@ -47,7 +47,8 @@ def make_artefact(
         shutil.rmtree(cache, ignore_errors=True)
     finished = read_record(folder / "output")
     if finished is None or finished.fingerprint.key != wanted.key:
-        finished = _make(context, workflow, wanted, reason, folder, cache)
+        kept = None if restart else kept_base(context.project, workflow, wanted, context.hashes)
+        finished = _make(context, workflow, wanted, reason, folder, cache, kept)
     adapter = other_template(context.project, finished)
     if adapter is not None:
         warning = f"{adapter} was trained with another chat template than this export has"
@@ -70,7 +71,13 @@ def _refuse_beside_job(folder: Path) -> None:
 
 
 def _make(
-    context: Context, workflow: Workflow, wanted: Fingerprint, reason: str, folder: Path, cache: Path
+    context: Context,
+    workflow: Workflow,
+    wanted: Fingerprint,
+    reason: str,
+    folder: Path,
+    cache: Path,
+    kept: dict[str, Any] | None,
 ) -> RunRecord:
     """Run the worker into the run's folder; what it leaves there has been verified and has its record."""
     context.on_event({"event": "workflow", "name": workflow.name, "preset": workflow.preset, "reason": reason})
@@ -85,7 +92,7 @@ def _make(
     try:
         outcome = supervise(
             context.environment.python,
-            make_job(context.project, workflow, aside, cache, forecast),
+            make_job(context.project, workflow, aside, cache, forecast, kept),
             folder,
             context.on_event,
             command=f"run {workflow.name}",

@@ -134,7 +134,7 @@ def test_options_of_jobs_need_a_target(cli, project, arguments):
 
 @pytest.mark.olive
 def test_a_dry_run_prints_the_script_and_leaves_nothing(cli, unfit_project):
-    add_target(unfit_project, 'kind = "slurm"\npartition = "a100"\ngpus = 4\nnodes = 2\ntime = "1-00:00:00"\n'
+    add_target(unfit_project, 'kind = "slurm"\npartition = "a100"\ngpus = 4\ncpus = 16\nnodes = 2\ntime = "1-00:00:00"\n'
                'modules = ["cuda/12.4"]\nsetup = ["export NCCL_DEBUG=WARN"]\ncontainer = "apptainer exec --nv m.sif"\n'
                'options = {qos = "high", exclusive = true, "gres-flags" = false}\n')  # fmt: skip
     result = cli("run", "fine-tuning", "--on", "there", "--dry-run", "--sweep", "r=4,8", "--set",
@@ -146,6 +146,7 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(cli, unfit_project):
         assert f"#SBATCH {line}\n" in script
     assert "gres-flags" not in script
     assert (
-        "module load cuda/12.4\nexport NCCL_DEBUG=WARN\nsrun --kill-on-bad-exit=1 apptainer exec --nv m.sif " in script
+        "module load cuda/12.4\nexport NCCL_DEBUG=WARN\nexport SRUN_CPUS_PER_TASK=16\nsrun --kill-on-bad-exit=1 apptainer exec --nv m.sif "
+        in script
     )
     assert nothing_was_submitted(unfit_project)

@@ -159,3 +159,13 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(cli, unfit_project):
     lines = ["module load cuda/12.4", "export NCCL_DEBUG=WARN", "export SRUN_CPUS_PER_TASK=16"]
     assert "\n".join([*lines, "srun --kill-on-bad-exit=1 apptainer exec --nv m.sif "]) in script
     assert nothing_was_submitted(unfit_project)
+
+
+@pytest.mark.olive
+def test_a_sweep_here_runs_one_after_the_other(cli, unfit_project):
+    add_target(unfit_project, 'kind = "local"\nprocesses = 2\n')
+    result = cli("run", "fine-tuning", "--on", "there", "-n", "--sweep", "r=4,8", "--sweep", "learning_rate=1e-3,1e-4")
+    assert result.code == 0, result.err
+    starts = [line for line in result.out.splitlines() if "/worker node " in line]
+    assert len(starts) == len(set(starts)) == 4
+    assert result.out.count("echo $? > ") == 4

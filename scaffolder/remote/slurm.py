@@ -30,6 +30,20 @@ _STATES: dict[str, State] = {
     "SIGNALING": "running", "STOPPED": "running", "COMPLETED": "succeeded", "CANCELLED": "cancelled",
 }  # fmt: skip
 
+# The exit code is left in a file, for clusters that forget; above 127 it is that of a node which was ended because
+# another one failed.
+_HEAD = [
+    'folder="${folders[${SLURM_ARRAY_TASK_ID:-0}]}"',
+    'exec >> "$folder/job.log" 2>&1',
+    "finish() {",
+    "  code=$?",
+    '  [ "$code" -lt 128 ] || code=1',
+    '  echo "$code" > "$folder/exit_code.part" && mv "$folder/exit_code.part" "$folder/exit_code"',
+    '  exit "$code"',
+    "}",
+    "trap finish EXIT",
+    "set -e",
+]
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
 
 
@@ -48,20 +62,18 @@ class SlurmEngine:
     def render(self, jobs: Sequence[Job]) -> list[Rendered]:
         """Return one batch script; several jobs become an array."""
         path = _script(jobs)
-        lines = ["#!/bin/bash", *(f"#SBATCH --{option}" for option in self._options(jobs)), "set -u"]
+        target = self._target
+        # Clusters define `module` for login shells.
+        lines = ["#!/bin/bash -l" if target.modules else "#!/bin/bash"]
+        lines += [f"#SBATCH --{option}" for option in self._options(jobs)]
         lines.append(f"folders=({' '.join(shlex.quote(job.folder) for job in jobs)})")
-        lines.append('folder="${folders[${SLURM_ARRAY_TASK_ID:-0}]}"')
-        lines.append('exec >> "$folder/job.log" 2>&1')
-        if self._target.modules:
-            lines.append(f"module load {' '.join(self._target.modules)}")
-        lines += self._target.setup
+        lines += _HEAD
+        if target.modules:
+            lines.append(f"module load {' '.join(target.modules)}")
+        lines += target.setup
+        if target.cpus:
+            lines.append(f"export SRUN_CPUS_PER_TASK={target.cpus}")  # srun does not take it from the job
         lines.append(f'srun --kill-on-bad-exit=1 {self._start()} "$folder/worker" node "$folder/job.json"')
-        lines += [
-            "code=$?",
-            '[ "$code" -lt 128 ] || code=1  # of a node that was ended because another one failed',
-            'echo "$code" > "$folder/exit_code.part" && mv "$folder/exit_code.part" "$folder/exit_code"',
-            'exit "$code"',
-        ]
         where = f" on {self._target.host}, in {self._target.folder}" if self._target.host else ""
         return [Rendered(path, "\n".join([*lines, ""]), f"sbatch {path}{where}")]
 

@@ -173,7 +173,7 @@ def _train(command: list[str], name: str, processes: int, place: Place) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # Each process would take all processors.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _processors() // processes)))
     config = LaunchConfig(
         min_nodes=place.nodes,
         max_nodes=place.nodes,
@@ -190,6 +190,10 @@ def _train(command: list[str], name: str, processes: int, place: Place) -> None:
     except ChildFailedError as error:
         which, failure = error.get_first_failure()
         raise TaskError(f"training process {which}: {_death(failure.exitcode)}") from error
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _death(code: int) -> str:

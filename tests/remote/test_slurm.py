@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -57,12 +58,13 @@ def test_a_sweep_is_an_array_whose_jobs_have_results_of_their_own(cli, on_cluste
     names = submitted.out.split()
     natives = [store.find(find_project(), name).native for name in names]
     assert [native.partition("_")[2] for native in natives] == ["0", "1"]
-    for name, rank in zip(names, (4, 8), strict=True):
+    for name in names:
         assert cli("jobs", "logs", name, "--follow").code == 0
-        fetched = cli("jobs", "fetch", name)
-        assert (fetched.code, fetched.out.strip()) == (0, f"fine-tuning/adapters/lora-r{rank}"), fetched.err
-        config = json.loads((on_cluster / f"fine-tuning/adapters/lora-r{rank}/adapter/adapter_config.json").read_text())
-        assert config["r"] == rank
+    fetched = cli("jobs", "fetch", names[1])
+    assert (fetched.code, fetched.out) == (0, "fine-tuning/adapters/lora-r8\n"), fetched.err
+    config = json.loads((on_cluster / "fine-tuning/adapters/lora-r8/adapter/adapter_config.json").read_text())
+    assert config["r"] == 8
+    assert not (on_cluster / "fine-tuning/adapters/lora").exists()
     assert "hf_never_to_be_seen" not in (on_cluster / "variables.txt").read_text()
 
 
@@ -75,7 +77,7 @@ def test_over_ssh_the_job_gets_what_it_reads_and_its_result_comes_back(cli, on_c
     ssh.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "-o BatchMode=yes login" ] || exit 255\ncd {there} && exec sh -c "$4"\n')
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    python = shutil.which("python")
+    python = sys.executable
     add_target(on_cluster, f'kind = "slurm"\nhost = "login"\nfolder = "work/travel"\npython = "{python}"\n')
     submitted = cli("run", "fine-tuning", "--on", "there", *FEW_STEPS)
     assert submitted.code == 0, submitted.err

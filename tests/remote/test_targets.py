@@ -67,6 +67,19 @@ UNFIT = {
     "--force": ('kind = "local"', ["fine-tuning", "--force"], 2, "--force and --on do not go together"),
 }
 
+LARGE_TABLE = """\
+kind = "slurm"
+partition = "a100"
+nodes = 2
+gpus = 4
+cpus = 16
+time = "1-00:00:00"
+modules = ["cuda/12.4"]
+setup = ["export NCCL_DEBUG=WARN"]
+container = "apptainer exec --nv m.sif"
+options = {qos = "high", exclusive = true, "gres-flags" = false}
+"""
+
 
 def nothing_was_submitted(root):
     return not (root / "jobs").exists() and not (root / "fine-tuning/runs").exists()
@@ -134,9 +147,7 @@ def test_options_of_jobs_need_a_target(cli, project, arguments):
 
 @pytest.mark.olive
 def test_a_dry_run_prints_the_script_and_leaves_nothing(cli, unfit_project):
-    add_target(unfit_project, 'kind = "slurm"\npartition = "a100"\ngpus = 4\nnodes = 2\ntime = "1-00:00:00"\n'
-               'modules = ["cuda/12.4"]\nsetup = ["export NCCL_DEBUG=WARN"]\ncontainer = "apptainer exec --nv m.sif"\n'
-               'options = {qos = "high", exclusive = true, "gres-flags" = false}\n')  # fmt: skip
+    add_target(unfit_project, LARGE_TABLE)
     result = cli("run", "fine-tuning", "--on", "there", "--dry-run", "--sweep", "r=4,8", "--set",
                  "passes.lora.training_args.gradient_accumulation_steps=8")  # fmt: skip
     assert result.code == 0, result.err
@@ -145,7 +156,16 @@ def test_a_dry_run_prints_the_script_and_leaves_nothing(cli, unfit_project):
                  "--exclusive"):  # fmt: skip
         assert f"#SBATCH {line}\n" in script
     assert "gres-flags" not in script
-    assert (
-        "module load cuda/12.4\nexport NCCL_DEBUG=WARN\nsrun --kill-on-bad-exit=1 apptainer exec --nv m.sif " in script
-    )
+    lines = ["module load cuda/12.4", "export NCCL_DEBUG=WARN", "export SRUN_CPUS_PER_TASK=16"]
+    assert "\n".join([*lines, "srun --kill-on-bad-exit=1 apptainer exec --nv m.sif "]) in script
     assert nothing_was_submitted(unfit_project)
+
+
+@pytest.mark.olive
+def test_a_sweep_here_runs_one_after_the_other(cli, unfit_project):
+    add_target(unfit_project, 'kind = "local"\nprocesses = 2\n')
+    result = cli("run", "fine-tuning", "--on", "there", "-n", "--sweep", "r=4,8", "--sweep", "learning_rate=1e-3,1e-4")
+    assert result.code == 0, result.err
+    starts = [line for line in result.out.splitlines() if "/worker node " in line]
+    assert len(starts) == len(set(starts)) == 4
+    assert result.out.count("echo $? > ") == 4

@@ -258,7 +258,7 @@ def _summary(reference: JobReference, status: JobStatus) -> dict[str, Any]:
 
 
 def _details(project: Project, reference: JobReference, status: JobStatus) -> dict[str, Any]:
-    from scaffolder.remote.collect import failure
+    from scaffolder.remote.told import failure
 
     job = reference.job
     told = failure(project, reference) if status.state == "failed" else {}

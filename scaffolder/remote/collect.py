@@ -13,7 +13,8 @@ from scaffolder.content import Hashes
 from scaffolder.environment import find_environment
 from scaffolder.errors import ConfigError, RunFailed, ScaffolderError
 from scaffolder.lock import project_lock
-from scaffolder.records import EVENTS, RunRecord, draw_loss, read_events
+from scaffolder.records import RunRecord, draw_loss
+from scaffolder.remote import told
 from scaffolder.remote.engine import engine_for
 from scaffolder.remote.submit import status_of
 from scaffolder.workflow.current import compare
@@ -86,12 +87,6 @@ def fetch_job(project: Project, reference: JobReference, *, force: bool = False,
     return Fetched(finished, workflow.output, True)
 
 
-def failure(project: Project, reference: JobReference) -> dict[str, Any]:
-    """Return the `failed` event of a job's own attempt, as far as it is here; empty without one."""
-    attempt = _attempt(read_events(project.root / reference.job.run), reference.id)
-    return next((event for event in reversed(attempt) if event["event"] == "failed"), {})
-
-
 def _workflow(project: Project, reference: JobReference) -> Workflow:
     job = reference.job
     own = plan.resolve(project, job.workflow)
@@ -106,26 +101,17 @@ def _check_ended(project: Project, reference: JobReference, engine: Engine) -> N
     words = f"{reference.id} {status.state} ({status.native})"
     if not status.ended:
         raise ScaffolderError(words, hint=f"scaffolder jobs logs {reference.id} --follow")
-    aside = _aside(project, reference)
-    shutil.rmtree(aside, ignore_errors=True)
-    engine.fetch(reference, aside)
-    _take_events(project, reference, aside)
-    shutil.rmtree(aside)
-    told = failure(project, reference)
-    hint = [told.get("hint", ""), f"scaffolder jobs logs {reference.id}"]
+    why = told.failure(project, reference)
+    hint = [why.get("hint", ""), f"scaffolder jobs logs {reference.id}"]
     raise RunFailed(
-        f"{words}: {told.get('message') or status.message or 'its log says why'}",
+        f"{words}: {why.get('message') or status.message or 'its log says why'}",
         hint="\n      ".join(part for part in hint if part),
     )
 
 
-def _aside(project: Project, reference: JobReference) -> Path:
-    return project.root / reference.job.run / "fetched"
-
-
 def _bring(project: Project, reference: JobReference, engine: Engine) -> None:
     """Put what the job made where a run here leaves it; what is fetched in part is never taken for it."""
-    aside = _aside(project, reference)
+    aside = project.root / reference.job.run / "fetched"
     shutil.rmtree(aside, ignore_errors=True)
     engine.fetch(reference, aside)
     made = aside / "output"
@@ -134,18 +120,11 @@ def _bring(project: Project, reference: JobReference, engine: Engine) -> None:
             f"the result of {reference.id} is gone",
             hint=f"scaffolder run {reference.job.workflow} --on {reference.job.target}",
         )
-    _take_events(project, reference, aside)
+    told.take(project, reference, aside)
     place = project.root / reference.job.run / "output"
     shutil.rmtree(place, ignore_errors=True)
     made.rename(place)
     shutil.rmtree(aside)
-
-
-def _take_events(project: Project, reference: JobReference, aside: Path) -> None:
-    own = project.root / reference.job.run / EVENTS
-    brought = aside / EVENTS
-    if brought.is_file() and not (own.is_file() and own.read_bytes() == brought.read_bytes()):
-        brought.replace(own)
 
 
 def _verify(
@@ -158,7 +137,7 @@ def _verify(
 ) -> RunRecord:
     job = reference.job
     run = project.root / job.run
-    attempt = _attempt(read_events(run), reference.id)
+    attempt = told.attempt(project, reference)
     processes = _check_processes(reference, attempt)
     outcome = supervise(
         environment.python,
@@ -198,17 +177,6 @@ def _verify(
 
 def _begin(attempt: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in attempt[0].items() if key not in ("event", "time")}
-
-
-def _attempt(events: list[dict[str, Any]], job: str) -> list[dict[str, Any]]:
-    """Return the events of a job's own attempt at its run, up to its end."""
-    found: list[dict[str, Any]] = []
-    for event in events:
-        if event["event"] == "begin":
-            found = [event] if event.get("job") == job and not event["reason"].startswith("fetched from ") else found
-        elif found and found[-1]["event"] != "ended":
-            found.append(event)
-    return found
 
 
 def _check_processes(reference: JobReference, attempt: list[dict[str, Any]]) -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.content import write_atomically
 from scaffolder.errors import ConfigError, ScaffolderError
-from scaffolder.records import EVENTS, read_events
-from scaffolder.remote import store
+from scaffolder.remote import store, told
 from scaffolder.remote.engine import engine_for
 from scaffolder.remote.job import JobReference, JobStatus, Rendered
 from scaffolder.remote.prepare import prepare, write
@@ -105,24 +102,12 @@ def status_of(project: Project, reference: JobReference, engine: Engine | None =
     if reference.ended is not None:
         return JobStatus(**reference.ended)
     job = reference.job
-    status = (engine or engine_for(project, job.target, reference.engine)).status(reference)
+    engine = engine or engine_for(project, job.target, reference.engine)
+    status = engine.status(reference)
     if status.ended:
         store.save(project, dataclasses.replace(reference, ended=dataclasses.asdict(status)))
-        _note_end(project, reference, status)
+        told.note_end(project, reference, status, engine)
     return status
-
-
-def _note_end(project: Project, reference: JobReference, status: JobStatus) -> None:
-    """Let the run's events tell of an end that the job itself could not report."""
-    folder = project.root / reference.job.run
-    events = read_events(folder)
-    begun = [event for event in events if event["event"] == "begin"]
-    if not begun or begun[-1].get("job") != reference.id or events[-1]["event"] == "ended":
-        return
-    state = {"succeeded": "verified", "cancelled": "stopped"}.get(status.state, status.state)
-    end = {"event": "ended", "time": round(time.time(), 3), "state": state, "message": status.message or status.native}
-    with (folder / EVENTS).open("ab") as file:
-        file.write(json.dumps(end).encode() + b"\n")
 
 
 def cancel_job(project: Project, reference: JobReference) -> JobStatus:

@@ -79,8 +79,7 @@ class Lines:
             case "failure":
                 return f"{event['workflow']}: failed: {event['message'].splitlines()[0]}"
             case "result":
-                state = "verified" if event["fresh"] else f"up to date, {event['reason']}"
-                return f"{event['workflow']}: {state}"
+                return result_text(event["workflow"], event["reason"], fresh=event["fresh"])
         return None
 
     def _step(self, event: dict[str, Any]) -> str | None:
@@ -162,6 +161,11 @@ class _Live(Lines):
             return self.progress
         curve = plot({"loss": self.losses}, width=_PLOT_WIDTH, height=_PLOT_HEIGHT, legend=False)
         return Group(self.progress, Padding(curve, (0, 2)))
+
+
+def result_text(workflow: str, reason: str, *, fresh: bool) -> str:
+    """Return how a workflow ended well, in one line."""
+    return f"{workflow}: verified" if fresh else f"{workflow}: up to date, {reason}"
 
 
 def forecast_text(forecast: dict[str, Any]) -> str:

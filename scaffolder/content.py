@@ -1,4 +1,4 @@
-"""Content hashes of files and folders, remembered while a file's size, time and inode stay the same."""
+"""Content hashes of files and folders, remembered while a file's size, times and inode stay the same."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class Hashes:
     def file(self, path: Path) -> str:
         """Return the SHA-256 of a file's content, in hexadecimal."""
         status = path.stat()
-        mark = [status.st_size, status.st_mtime_ns, status.st_ino]
+        # The change time betrays who wrote and set the modification time back.
+        mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         key = str(path.resolve())
         known = self._known.get(key)
-        if known is not None and known[:3] == mark:
-            return str(known[3])
+        if known is not None and known[:-1] == mark:
+            return str(known[-1])
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS:
+        if time.time_ns() - max(mark[1:3]) > _SETTLED_NANOSECONDS:
             self._known[key] = [*mark, digest]
             self._changed = True
         return digest

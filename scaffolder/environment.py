@@ -24,6 +24,9 @@ VERSIONS_THAT_MATTER = (
     "torch",
     "transformers",
 )
+# The same release is built for processors and for cards under names of its own.
+_FOR_CARDS = {"onnxruntime-genai": "onnxruntime-genai-cuda", "onnxruntime": "onnxruntime-gpu"}
+_LOOKED_FOR = {*VERSIONS_THAT_MATTER, *_FOR_CARDS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,20 @@ class Environment:
     def versions(self) -> dict[str, str]:
         """Return the versions that matter to a run's result."""
         found = {name: self.version(name) for name in VERSIONS_THAT_MATTER}
-        # The same release is built for processors and for cards under names of its own.
-        found["onnxruntime-genai"] = found["onnxruntime-genai"] or self.version("onnxruntime-genai-cuda")
-        found["onnxruntime"] = found["onnxruntime"] or self.version("onnxruntime-gpu")
+        found |= {name: found[name] or self.version(other) for name, other in _FOR_CARDS.items()}
         return {name: version for name, version in found.items() if version}
+
+    def looked_at(self, root: Path) -> set[Path]:
+        """Return what `find_environment` and `versions` depend on, for the project in `root`: files and folders."""
+        records = {
+            record
+            for folder in self.site_packages
+            for info in (*folder.glob("*.dist-info"), *folder.glob("*.egg-info"))
+            if info.name.partition("-")[0].lower().replace("_", "-") in _LOOKED_FOR
+            for record in (info, info / "METADATA", info / "PKG-INFO")
+        }
+        settings_of_venv = {self.python.parent / "pyvenv.cfg", self.python.parent.parent / "pyvenv.cfg"}
+        return {*_own_places(root), self.python, *settings_of_venv, *self.site_packages, *records}
 
 
 def find_environment(root: Path) -> Environment:
@@ -89,9 +102,12 @@ def _named(root: Path) -> Environment | None:
 
 def own_python(root: Path) -> Path | None:
     """Return the interpreter in the project's own `.venv`, or None."""
+    return next((path for path in _own_places(root) if path.is_file()), None)
+
+
+def _own_places(root: Path) -> list[Path]:
     # Of a virtual environment, of one on Windows, of a conda environment on Windows.
-    places = ("bin/python", "Scripts/python.exe", "python.exe")
-    return next((path for place in places if (path := root / OWN / place).is_file()), None)
+    return [root / OWN / place for place in ("bin/python", "Scripts/python.exe", "python.exe")]
 
 
 def _site_packages(python: Path, *, own: bool) -> tuple[Path, ...]:

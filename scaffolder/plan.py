@@ -14,12 +14,15 @@ from scaffolder.content import Hashes, digest
 from scaffolder.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scaffolder.environment import Environment
     from scaffolder.project import Project, WorkflowSection
 
 STATE_FOLDER = ".scaffolder"
 # They say where things go or what is shown, not what is made.
 _WITHOUT_EFFECT = ("output_dir", "cache_dir", "log_severity_level", "ort_log_severity_level", "log_to_file")
+_LONGEST_PATH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,27 +225,50 @@ def fingerprint(project: Project, workflow: Workflow, environment: Environment, 
     return Fingerprint(inputs, environment.versions(), accelerator(workflow.config), digest(settings))
 
 
+def looked_for(project: Project, workflow: Workflow) -> set[Path] | None:
+    """Return every path whose coming, going or content could change `fingerprint`; None where a pattern names files."""
+    texts = list(_texts({key: value for key, value in workflow.config.items() if key not in _WITHOUT_EFFECT}))
+    if any(_is_pattern(text) for text in texts):
+        return None
+    return {project.root / text for text in texts if _may_be_input(text, project.root)}
+
+
 def accelerator(config: dict[str, Any]) -> str:
     """Return the device of the system the configuration runs on: "cpu" or "gpu"."""
     text = json.dumps(config.get("systems", {})).lower()
     return "gpu" if '"gpu"' in text or "cuda" in text else "cpu"
 
 
-def _named_paths(value: Any, root: Path) -> set[Path]:
-    if isinstance(value, dict):
-        return set().union(*(_named_paths(child, root) for child in value.values()))
-    if isinstance(value, list):
-        return set().union(*(_named_paths(child, root) for child in value))
-    if not isinstance(value, str) or not value.strip() or len(value) > 1024 or "\n" in value:
-        return set()
-    if any(sign in value for sign in "*?["):
-        return {path for path in _glob(root, value) if path.is_file()}
-    path = root / value
-    inside = path != root and path.is_relative_to(root) and ".." not in path.parts
+def _named_paths(settings: dict[str, Any], root: Path) -> set[Path]:
+    return {path for text in _texts(settings) for path in _named_by(text, root)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a configuration that could name a file."""
+    if isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _texts(child)
+    elif isinstance(value, str) and value.strip() and len(value) <= _LONGEST_PATH and "\n" not in value:
+        yield value
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _named_by(text: str, root: Path) -> set[Path]:
+    if _is_pattern(text):
+        return {path for path in _glob(root, text) if path.is_file()}
     try:
-        return {path} if (inside or Path(value).is_absolute()) and path.exists() else set()
+        return {root / text} if _may_be_input(text, root) and (root / text).exists() else set()
     except OSError:  # a text too long for a file name
         return set()
+
+
+def _may_be_input(text: str, root: Path) -> bool:
+    path = root / text
+    inside = path != root and path.is_relative_to(root) and ".." not in path.parts
+    return inside or Path(text).is_absolute()
 
 
 def _glob(root: Path, pattern: str) -> list[Path]:

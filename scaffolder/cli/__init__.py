@@ -4,70 +4,14 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from scaffolder.cli import (
-    adapters,
-    chat,
-    data,
-    doctor,
-    download,
-    evaluate,
-    fleet,
-    generate,
-    jobs,
-    login,
-    new,
-    presets,
-    run,
-    runs,
-    setup,
-    status,
-    template,
-    update,
-    upgrade_config,
-    validate,
-    version,
-)
+from scaffolder import unchanged
 from scaffolder.cli.output import Output
 from scaffolder.errors import ExitCode, Interrupted, ScaffolderError
-from scaffolder.settings import debug
 
-app = typer.Typer(
-    name="scaffolder",
-    help="Fine-tuning projects for small language models: generate, run, verify, use.",
-    epilog="Exit codes: 0 done and verified, 1 failed, 2 usage or configuration, 3 some of many failed, "
-    "4 environment (see `scaffolder doctor`), 7 update conflict, 8 update available, 130 interrupted.",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("new")(new.new)
-app.add_typer(presets.app, name="presets")
-app.command("doctor")(doctor.doctor)
-app.command("setup")(setup.setup)
-app.command("download")(download.download)
-app.command("login")(login.login)
-app.command("whoami")(login.whoami)
-app.add_typer(data.app, name="data")
-app.command("run")(run.run)
-app.command("validate")(validate.validate)
-app.command("upgrade-config")(upgrade_config.upgrade_config)
-app.command("evaluate")(evaluate.evaluate)
-app.command("generate")(generate.generate)
-app.command("chat")(chat.chat)
-app.add_typer(adapters.app, name="adapters")
-app.add_typer(runs.app, name="runs")
-app.add_typer(jobs.app, name="jobs")
-app.command("status")(status.status)
-app.command("update")(update.update)
-app.add_typer(fleet.app, name="fleet")
-app.add_typer(template.app, name="template")
-app.callback()(version.root)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,12 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     try:
-        result = app(args=argv, standalone_mode=True)
+        known = unchanged.answer(argv)
+        result = _run(argv) if known is None else _tell(known)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except ScaffolderError as error:
-        if debug():
-            traceback.print_exc()
+        _debug(error)
         Output().error(error)
         return int(error.exit_code)
     except KeyboardInterrupt:
@@ -100,16 +44,42 @@ def _main(argv: list[str]) -> int:
     return result if isinstance(result, int) else int(ExitCode.OK)
 
 
-def _unexpected(error: Exception) -> int:
+def _run(argv: list[str]) -> object:
+    # What every command needs takes longer to load than to find out that there is nothing to do.
+    from scaffolder.cli.app import app
+
+    return app(args=argv, standalone_mode=True)
+
+
+def _tell(known: dict[str, Any]) -> int:
+    output = Output(quiet=known["quiet"])
+    for line in known["told"]:
+        output.say(line)
+    for line in known["shown"]:
+        output.line(line)
+    return int(ExitCode.OK)
+
+
+def _debug(error: Exception) -> bool:
+    """Show where an error came from, if that is wanted; return whether it is."""
+    from scaffolder.settings import debug
+
     if debug():
-        traceback.print_exc()
+        import traceback
+
+        traceback.print_exception(error)
+    return debug()
+
+
+def _unexpected(error: Exception) -> int:
+    debug = _debug(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" at {error.filename}" if error.filename else ""
         Output().error(ScaffolderError(f"the disk is full{place}", hint="make room, then run the same command again"))
         return int(ExitCode.FAILED)
     described = ScaffolderError(
         f"unexpected {type(error).__name__}: {error}",
-        hint="" if debug() else "SCAFFOLDER_DEBUG=1 shows where; please report it",
+        hint="" if debug else "SCAFFOLDER_DEBUG=1 shows where; please report it",
     )
     Output().error(described)
     return int(ExitCode.FAILED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -49,8 +48,8 @@ class Output:
 
     def say(self, text: str = "") -> None:
         """Tell what is going on; not part of the result."""
-        if sys.stderr.isatty():
-            self.talk.print(text, markup=False, soft_wrap=True)
+        if self._talk is not None:  # there may be a live view, which has to move out of the way
+            self._talk.print(text, markup=False, soft_wrap=True)
         elif not self.quiet:
             # The same without loading rich, which takes longer than a run that finds nothing to do.
             print(text, file=sys.stderr)  # noqa: T201 - the only printer
@@ -107,6 +106,8 @@ class Output:
 
 
 def _plain(value: Any) -> Any:
+    import dataclasses  # loads more than a run needs that finds nothing to do
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, Path):

@@ -79,7 +79,7 @@ class Lines:
             case "verified":
                 return "  " + _verified(event)
             case "failure" | "result":
-                return f"{event['workflow']}: {_end(event)}"
+                return _end(event)
         return None
 
     def _step(self, event: dict[str, Any]) -> str | None:
@@ -163,6 +163,11 @@ class _Live(Lines):
         return Group(self.progress, Padding(curve, (0, 2)))
 
 
+def result_text(workflow: str, reason: str, *, fresh: bool) -> str:
+    """Return how a workflow ended well, in one line."""
+    return f"{workflow}: verified" if fresh else f"{workflow}: up to date, {reason}"
+
+
 def forecast_text(forecast: dict[str, Any]) -> str:
     """Return an estimate of a training in one line."""
     parts = [f"{forecast['steps']} steps", f"{forecast['tokens']} tokens"]
@@ -200,8 +205,8 @@ def _verified(event: dict[str, Any]) -> str:
 
 def _end(event: dict[str, Any]) -> str:
     if event["event"] == "failure":
-        return f"failed: {event['message'].splitlines()[0]}"
-    return "verified" if event["fresh"] else f"up to date, {event['reason']}"
+        return f"{event['workflow']}: failed: {event['message'].splitlines()[0]}"
+    return result_text(event["workflow"], event["reason"], fresh=event["fresh"])
 
 
 def _shares(event: dict[str, Any]) -> str:

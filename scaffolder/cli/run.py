@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from scaffolder.cli.jobs import run_on
 from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
-from scaffolder.cli.progress import forecast_text, show_progress
+from scaffolder.cli.progress import forecast_text, result_text, show_progress
 from scaffolder.cli.search import search_exports
 from scaffolder.errors import ScaffolderError, SomeFailed, UsageError
 
@@ -58,6 +59,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a workflow and what it needs; done means that the result was opened and works."""
+    begun = time.time_ns()
     from scaffolder.project import find_project
 
     output = Output(json=json, quiet=quiet)
@@ -123,6 +125,8 @@ def run(
         raise _some_failed(failed, len(results))
     if workflow == "all":
         _hold_gates(project, output)
+    if not preset and not values:
+        _remember(project, workflow, results, shown, begun)
 
 
 def _refuse_beside_search(
@@ -164,6 +168,20 @@ def _renew_adapters(project: Project, results: list[RunResult], output: Output) 
                 output.say(f"adapter {fit.adapter} added to {fit.export}")
             for problem in fit.problems:
                 output.say(f"adapter {fit.adapter} not added to {fit.export}: {problem}")
+
+
+def _remember(project: Project, workflow: str, results: list[RunResult], shown: list[str], begun: int) -> None:
+    """Answer at once next time, where this command found nothing to do and had nothing else to see to."""
+    from scaffolder.artefacts import OWN_ADAPTER
+
+    if any(result.fresh or (result.output / OWN_ADAPTER).is_file() for result in results):
+        return
+    if workflow == "all" and project.manifest.gates.limits():
+        return
+    from scaffolder.workflow.remember import remember_results
+
+    told = [result_text(result.record.workflow, result.reason, fresh=False) for result in results]
+    remember_results(project, workflow, results, begun=begun, told=told, shown=shown)
 
 
 def _summary(result: RunResult) -> dict[str, Any]:

@@ -13,14 +13,14 @@ HEAVY = (
 
 
 def registered_commands():
-    from scaffolder.cli import app
+    from scaffolder.cli.app import app
 
     return [entry.name for entry in (*app.registered_commands, *app.registered_groups)]
 
 
 def sub_commands():
     """Command names by the name of their group."""
-    from scaffolder.cli import app
+    from scaffolder.cli.app import app
 
     return {
         group.name: [command.name for command in group.typer_instance.registered_commands]

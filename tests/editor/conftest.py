@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from scaffolder.cli import app
+from scaffolder.cli.app import app
 from scaffolder.templating import render
 
 REPOSITORY = Path(__file__).resolve().parents[2]

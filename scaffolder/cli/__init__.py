@@ -28,6 +28,7 @@ from scaffolder.cli import (
     template,
     update,
     upgrade_config,
+    upload,
     validate,
     version,
 )
@@ -61,6 +62,7 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(runs.app, name="runs")
+app.add_typer(upload.app, name="upload")
 app.command("status")(status.status)
 app.command("update")(update.update)
 app.add_typer(fleet.app, name="fleet")

@@ -114,6 +114,38 @@ def follow(command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd
                 end_tree(child.pid)
 
 
+# A started process that nothing refers to any more would be waited for, with a warning, when it is collected.
+_detached: list[subprocess.Popen[bytes]] = []
+
+
+def detach(command: Sequence[str | Path], *, cwd: Path) -> tuple[int, float]:
+    """Start a command that outlives this process; return its id, and when it started as `alive` compares it.
+
+    Raises:
+        EnvironmentFault: It cannot be started.
+    """
+    import psutil
+
+    quiet = subprocess.DEVNULL
+    try:
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=child_environment(),
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentFault(f"cannot start `{command[0]}`: {error.strerror}") from error
+    _detached.append(child)
+    try:
+        return child.pid, psutil.Process(child.pid).create_time()
+    except psutil.NoSuchProcess:
+        return child.pid, 0.0
+
+
 class Worker:
     """One job in the project's own interpreter, as a context manager over its events.
 
@@ -243,11 +275,16 @@ def end_tree(pid: int) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process with this id runs."""
+def alive(pid: int, *, born: float | None = None) -> bool:
+    """Whether a process with this id runs; with `born`, whether it is the one that started then."""
     import psutil
 
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        found = psutil.Process(pid)
+        same = born is None or abs(found.create_time() - born) < 1.0
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def processor_count() -> int:

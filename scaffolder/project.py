@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from scaffolder.errors import ConfigError, UsageError
+from scaffolder.targets import KINDS, Target
 
 MANIFEST = "scaffolder.toml"
 
@@ -23,6 +24,10 @@ class _Section(BaseModel):
 
 # A branch or tag would let its owner change the code that was read and trusted.
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="Full commit of the code that was read")]
+
+
+# It stands in file names and on command lines.
+TargetName = Annotated[str, Field(pattern=r"^\w[\w.-]*$", description="letters, digits, `.`, `-` and `_`")]
 
 
 class ModelSection(_Section):
@@ -167,7 +172,7 @@ class Manifest(_Section):
     trust: dict[str, Commit] = Field(default_factory=dict)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     gates: GatesSection = Field(default_factory=GatesSection)
-    targets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    targets: dict[TargetName, Target] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _gates_are_measured(self) -> Manifest:
@@ -233,19 +238,27 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(data)
     except ValidationError as error:
         lines = [f"{path.name}: {_describe(problem)}" for problem in error.errors()]
-        raise ConfigError("\n".join(lines), hint=f"edit {path}") from error
+        raise ConfigError("\n".join(dict.fromkeys(lines)), hint=f"edit {path}") from error
 
 
 def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    section = _section_of(problem["loc"])
+    path = problem["loc"]
+    section = _section_of(path)
+    if path and path[0] == "targets":  # the third part names the kind, and is no key
+        path = path[:2] + path[3 : 5 if len(path) > 4 and isinstance(path[4], int) else 4]
+    key = ".".join(str(part) for part in path)
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        found = problem.get("ctx", {}).get("tag")
+        what = f"unknown kind `{found}`" if found else "missing key `kind`"
+        return f"`{key}`: {what}; there are {', '.join(KINDS)}"
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(problem["loc"][-1]), section.model_fields, n=1) if section else []
+        near = difflib.get_close_matches(str(path[-1]), section.model_fields, n=1) if section else []
         return f"unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else "")
     if problem["type"] == "missing":
         return f"missing key `{key}`"
     message = problem["msg"].removeprefix("Value error, ")
-    field = section.model_fields.get(str(problem["loc"][1])) if section and len(problem["loc"]) > 1 else None
+    fields = section.model_fields if section else {}
+    field = next((fields[str(part)] for part in path[1:] if part in fields), None)
     meaning = f" ({field.description})" if field and field.description else ""
     return f"`{key}`: {message}{meaning}" if key else message
 
@@ -256,5 +269,7 @@ def _section_of(path: tuple[int | str, ...]) -> type[BaseModel] | None:
         return None
     if len(path) == 1:
         return Manifest
+    if path[0] == "targets":
+        return KINDS.get(str(path[2])) if len(path) > 2 else None
     section = Manifest.model_fields[str(path[0])].annotation if path[0] in Manifest.model_fields else None
     return section if isinstance(section, type) and issubclass(section, BaseModel) else None

@@ -1,0 +1,1 @@
+"""Workflows on other machines, or in several processes: submitted, followed, fetched, verified again and published."""

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from scaffolder.downloader.azure import model_folder
+from scaffolder.azureml import model_folder
 from scaffolder.errors import ScaffolderError
 from tests.hub_client import FILES, download, files_of
 

@@ -42,6 +42,7 @@ class RunRecord:
         files: Size and SHA-256 by path inside the artefact.
         command_version: Release of scaffolder.
         estimate: What the training was expected to take, see `workflow.room.Forecast`.
+        made_on: Target, engine, job, nodes and processes, where it was not made by a run here.
     """
 
     id: str
@@ -59,6 +60,7 @@ class RunRecord:
     files: dict[str, list[Any]]
     command_version: str
     estimate: dict[str, Any] | None = None
+    made_on: dict[str, Any] | None = None
     schema: int = field(default=SCHEMA)
 
     def write(self, folder: Path) -> None:

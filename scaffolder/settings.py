@@ -14,7 +14,7 @@ DEBUG_VARIABLE = "SCAFFOLDER_DEBUG"
 
 # Olive's heartbeat is sent before its own switch is read; only a CI variable stops it. ONNX Runtime has
 # telemetry of its own. The hub is for `download`; a run that reached for it would not be repeatable.
-_CHILD_VARIABLES = {
+CHILD_VARIABLES = {
     "CI": "1",
     "OLIVE_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -33,7 +33,7 @@ _CHILD_VARIABLES = {
 
 def child_environment(**extra: str) -> dict[str, str]:
     """Return the environment for a child process: ours, telemetry off, the hub off, plus `extra`."""
-    return {**os.environ, **_CHILD_VARIABLES, **extra}
+    return {**os.environ, **CHILD_VARIABLES, **extra}
 
 
 def debug() -> bool:

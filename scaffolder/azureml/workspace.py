@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.azureml.errors import NotFound, need_sdk, our_errors
-from scaffolder.errors import ConfigError, ScaffolderError
+from scaffolder.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _NAMES = ("config.json", ".azureml/config.json")
 _STATUS_CODE = re.compile(r"(?:exit|status)[ _-]?code:? ?\[?(\d+)", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{\{\s*(inputs|outputs)\.([\w.-]+)\s*\}\}")
+_JOB_NAME = re.compile(r"[A-Za-z0-9][\w-]{0,254}")
 _URI = re.compile(
     r"azureml:[\w.-]+([:@][\w.-]+)?|azureml://(registries/[\w.-]+/\w+/[\w.-]+/(versions|labels)/[\w.-]+"
     r"|datastores/[\w.-]+/paths/.+|jobs/[\w.-]+/outputs/[\w.-]+(/paths/.+)?|subscriptions/.+)"
@@ -147,6 +149,7 @@ class Workspace:
 
         with our_errors(f"the job {name}"):
             files = self._details(name).log_files or {}
+        # The rank's number stands in the name where there are several; the first node's is zero.
         known = sorted(path for path in files if re.search(r"user_logs/std_log(_process_0*)?\.txt$", path))
         if not known:
             return b""
@@ -159,24 +162,21 @@ class Workspace:
             self.client.jobs.begin_cancel(name)
 
     def download(self, name: str, output: str, into: Path) -> Path:
-        """Download a job's output and return its folder.
+        """Download a job's output and return its folder, which is not there where the job left nothing.
 
         Raises:
-            ScaffolderError: The job has not ended, or has no such output.
+            ScaffolderError: The job has not ended.
         """
-        with our_errors(f"the output {output} of the job {name}"):
+        with contextlib.suppress(NotFound), our_errors(f"the output {output} of the job {name}"):
             self.client.jobs.download(name, download_path=str(into), output_name=output)
-        found = into / "named-outputs" / output
-        if not found.is_dir():
-            raise ScaffolderError(f"the job {name} left no output")
-        return found
+        return into / "named-outputs" / output
 
     def models(self, name: str) -> Iterable[Any]:
         """Return the versions of a model, newest first."""
         return list(self.client.models.list(name=name))
 
     def _details(self, name: str) -> Any:
-        # Its public way, `jobs.stream`, prints the log and waits for the job's end.
+        # The public way, `jobs.stream`, prints the log and waits for the job's end.
         return self.client.jobs._runs_operations.get_run_details(name)
 
     def _why(self, name: str) -> str:
@@ -191,25 +191,33 @@ def check_job(job: dict[str, Any]) -> list[str]:
     Args:
         job: Its content.
     """
-    problems = []
+    return [*_unplaced(job), *_unknown_names(job), *_malformed_paths(job)]
+
+
+def _unplaced(job: dict[str, Any]) -> Iterator[str]:
     resources = job.get("resources") or {}
     if not job.get("compute") and not resources.get("instance_type"):
-        problems.append("neither `compute` nor `resources.instance_type` says where it runs")
+        yield "neither `compute` nor `resources.instance_type` says where it runs"
+    count = resources.get("instance_count", 1)
+    if not isinstance(count, int) or count < 1:
+        yield f"`resources.instance_count` is {count}; it is at least 1"
+
+
+def _unknown_names(job: dict[str, Any]) -> Iterator[str]:
     for kind, name in _REFERENCE.findall(str(job.get("command", ""))):
         if name not in (job.get(kind) or {}):
-            problems.append(f"`command` uses ${{{{{kind}.{name}}}}}, and there is no such entry in `{kind}`")
+            yield f"`command` uses ${{{{{kind}.{name}}}}}, and there is no such entry in `{kind}`"
+    for name, value in (job.get("environment_variables") or {}).items():
+        if not isinstance(value, str):
+            yield f"`environment_variables.{name}` is no text: quote it"
+    name = job.get("name")
+    if name is not None and not _JOB_NAME.fullmatch(str(name)):
+        yield f"`name`: `{name}` may hold letters, digits, `-` and `_`, 255 at most"
+
+
+def _malformed_paths(job: dict[str, Any]) -> Iterator[str]:
     for kind in ("inputs", "outputs"):
         for name, entry in (job.get(kind) or {}).items():
             path = entry.get("path") if isinstance(entry, dict) else None
             if isinstance(path, str) and path.startswith("azureml:") and not _URI.fullmatch(path):
-                problems.append(f"`{kind}.{name}.path`: `{path}` is no address of a datastore, asset, job or registry")
-    count = resources.get("instance_count", 1)
-    if not isinstance(count, int) or count < 1:
-        problems.append(f"`resources.instance_count` is {count}; it is at least 1")
-    for name, value in (job.get("environment_variables") or {}).items():
-        if not isinstance(value, str):
-            problems.append(f"`environment_variables.{name}` is no text: quote it")
-    name = job.get("name")
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][\w-]{0,254}", str(name)):
-        problems.append(f"`name`: `{name}` may hold letters, digits, `-` and `_`, 255 at most")
-    return problems
+                yield f"`{kind}.{name}.path`: `{path}` is no address of a datastore, asset, job or registry"

@@ -18,6 +18,7 @@ from scaffolder.cli import (
     evaluate,
     fleet,
     generate,
+    jobs,
     login,
     new,
     presets,
@@ -62,6 +63,7 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(runs.app, name="runs")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(upload.app, name="upload")
 app.command("status")(status.status)
 app.command("update")(update.update)

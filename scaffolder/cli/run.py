@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scaffolder.cli.jobs import run_on
 from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
 from scaffolder.cli.progress import forecast_text, show_progress
@@ -43,6 +44,16 @@ def run(
         bool, typer.Option("--search", help="Try exports, the smallest first, until one holds the gates; keep it.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this project.")] = False,
+    on: Annotated[
+        str | None, typer.Option("--on", metavar="TARGET", help="Submit it to a target of scaffolder.toml, as a job.")
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", metavar="KEY=A,B,…", help="With --on: one job for each value; repeatable."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="With --on: watch until it ends, then fetch and publish.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,6 +65,23 @@ def run(
         raise UsageError("--preset and --set go with one workflow, not with all")
     project = find_project()
     overrides = key_values(values or [], "--set")
+    if on is None and (sweep or follow):
+        raise UsageError("--sweep and --follow go with --on TARGET")
+    if on is not None:
+        _refuse_beside_target(workflow, search=search, keep_going=keep_going, force=force, wait=wait)
+        run_on(
+            project,
+            workflow,
+            on,
+            output,
+            preset=preset,
+            overrides=overrides,
+            sweep=sweep or [],
+            restart=restart,
+            dry_run=dry_run,
+            follow=follow,
+        )
+        return
     if search:
         _refuse_beside_search(workflow, preset, overrides, restart=restart, dry_run=dry_run)
         search_exports(project, workflow, output)
@@ -102,6 +130,14 @@ def _refuse_beside_search(
 ) -> None:
     if workflow == "all" or preset or overrides or restart or dry_run:
         raise UsageError("--search chooses a workflow's preset itself", hint="scaffolder run gen-model --search")
+
+
+def _refuse_beside_target(workflow: str, **flags: bool) -> None:
+    if workflow == "all":
+        raise UsageError("a job runs one workflow", hint="submit what the others need first, one after the other")
+    given = [f"--{name.replace('_', '-')}" for name, value in flags.items() if value]
+    if given:
+        raise UsageError(f"{', '.join(given)} and --on do not go together")
 
 
 def _hold_gates(project: Project, output: Output) -> None:

@@ -89,7 +89,7 @@ def tail(
     while current is not None:
         lines = Lines(output)
         for event in history.follow(project, current):
-            line = encoder.dumps(event, ensure_ascii=False) if json else _line(lines, event)
+            line = encoder.dumps(event, ensure_ascii=False) if json else event_line(lines, event)
             if line is not None:
                 output.stream(line + "\n")
         ended = history.look_again(project, current)
@@ -100,7 +100,8 @@ def tail(
         current = history.next_run(project, ended) if run is None else None
 
 
-def _line(lines: Any, event: dict[str, Any]) -> str | None:
+def event_line(lines: Any, event: dict[str, Any]) -> str | None:
+    """Return the line that a run's event is told in, or None where it is worth none."""
     match event:
         case {"event": "begin", "workflow": workflow, "preset": preset, "reason": reason}:
             text: str | None = lines.describe(

@@ -197,6 +197,8 @@ def _state(attempt: list[dict[str, Any]], holder: int | None) -> tuple[str, str]
         return attempt[-1]["state"], attempt[-1].get("message", "")
     if holder is not None and attempt and attempt[0].get("pid") == holder:
         return "running", ""
+    if attempt and attempt[0].get("job") and "pid" not in attempt[0]:
+        return "running", ""  # on another machine, or detached; its end is noted when `jobs` learns of it
     # The command itself died, or was of a release that did not write an end.
     for event in reversed(attempt):
         if event["event"] in ("verified", "failed", "stopped"):

@@ -56,11 +56,9 @@ class AzureMLEngine:
         """Return what is wrong with target and jobs that neither its table nor the SDK tells."""
         problems = [problem for job in jobs for problem in azureml.check_job(self._job(job))]
         inputs = {name for job in jobs for name in job.inputs}
-        for name in self._target.data:
-            if not any(known == name or known.startswith(f"{name}/") for known in inputs):
-                problems.append(
-                    f"`data` names {name}, which the job does not read; it reads {', '.join(sorted(inputs))}"
-                )
+        read = ", ".join(sorted(inputs))
+        strange = [name for name in self._target.data if name not in inputs]
+        problems += [f"`data` names {name}, which the job does not read; it reads {read}" for name in strange]
         if self._target.model == "hub":
             problems += self._unlocked()
         if self._target.environment is None and not (self._project.root / _LOCK).is_file():

@@ -85,7 +85,7 @@ class Rendered:
     Attributes:
         path: Where it is kept, relative to the project.
         text: Its content.
-        command: What submits it, in the project's folder.
+        command: What submits it, in the project's folder; empty for a file that another one reads.
     """
 
     path: str
@@ -104,6 +104,7 @@ class JobReference:
         submitted: Local time with its offset, ISO 8601.
         job: What was submitted.
         place: What else the engine needs to find it (host, folder, workspace, …); no secret.
+        ended: Its last status, as a dictionary, once that is final; engines leave it alone.
     """
 
     id: str
@@ -112,6 +113,7 @@ class JobReference:
     submitted: str
     job: Job
     place: dict[str, str] = field(default_factory=dict)
+    ended: dict[str, Any] | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return it for JSON."""

@@ -106,7 +106,7 @@ class SlurmEngine:
         first = jobs[0]
         options: dict[str, str | int | bool | None] = {
             "job-name": f"scaffolder-{first.workflow}",
-            "nodes": target.nodes,
+            "nodes": first.nodes,
             "ntasks-per-node": 1,
             "output": f"{first.folder}/slurm-%j.out",
             "array": f"0-{len(jobs) - 1}" if len(jobs) > 1 else None,

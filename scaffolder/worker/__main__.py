@@ -1,4 +1,4 @@
-"""Entry point, started by path: load this folder as a package, then run one job."""
+"""Entry point, started by path: load this folder as a package, then run one job, or a node's part of one."""
 
 from __future__ import annotations
 
@@ -17,5 +17,4 @@ if __name__ == "__main__":
     package = importlib.util.module_from_spec(spec)
     sys.modules["scaffolder_worker"] = package
     spec.loader.exec_module(package)
-    main = importlib.import_module("scaffolder_worker.main").main
-    sys.exit(main())
+    sys.exit(importlib.import_module("scaffolder_worker.main").start(sys.argv[1:]))

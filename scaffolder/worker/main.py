@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import traceback
@@ -13,6 +14,25 @@ from .channel import Channel, StopRequested
 from .explain import explain
 from .measure import memory_figures
 from .trust import guard
+
+
+def start(arguments: list[str]) -> int:
+    """Run what the arguments say, and return the exit code; without any, a job comes on standard input."""
+    match arguments:
+        case ["node", *rest]:
+            from . import node
+
+            return node.main(rest)
+        case ["place", *rest]:
+            from . import place
+
+            return place.main(rest)
+        case ["rank", spec, run, number]:
+            from . import rank
+
+            return rank.main(json.loads(Path(spec).read_text(encoding="utf-8")), Path(run), int(number))
+        case _:
+            return main()
 
 
 def main() -> int:
@@ -43,6 +63,12 @@ def _run(job: dict[str, Any], channel: Channel) -> None:
     from .olive_run import run_workflow
 
     run_workflow(job, channel)
+
+
+def _verify(job: dict[str, Any], channel: Channel) -> None:
+    from .olive_run import prove
+
+    prove(Path(job["output"]), job, channel)
 
 
 def _convert(job: dict[str, Any], channel: Channel) -> None:
@@ -97,6 +123,7 @@ def _split_data(job: dict[str, Any], channel: Channel) -> None:
 _WITHOUT_MODELS = {"data check", "data import", "data split"}
 _TASKS = {
     "run": _run,
+    "verify": _verify,
     "convert": _convert,
     "session": _session,
     "evaluate": _evaluate,

@@ -16,6 +16,7 @@ from .remedies import NO_CUDA
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .rank import Recorder
 
 # What Olive leaves beside its output about its own bookkeeping, with paths of this machine.
 _BOOKKEEPING = (
@@ -40,9 +41,19 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
         TaskError: Olive made nothing, or what it made does not work.
     """
     output, cache = Path(job["output"]), Path(job["cache"])
-    # Olive writes into what it is given.
-    config = {**copy.deepcopy(job["config"]), "output_dir": str(output), "cache_dir": str(cache)}
     resume.drop_unfinished(cache)
+    run_passes(job["config"], output, cache, job["seed"], channel)
+    finish(output, job, channel)
+
+
+def run_passes(config: dict[str, Any], output: Path, cache: Path, seed: int, channel: Channel | Recorder) -> None:
+    """Run the passes of a configuration into `output`.
+
+    Raises:
+        TaskError: Olive made nothing.
+    """
+    # Olive writes into what it is given.
+    config = {**copy.deepcopy(config), "output_dir": str(output), "cache_dir": str(cache)}
     channel.emit("stage", name="olive", state="start")
     import transformers
 
@@ -54,16 +65,29 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
     failures = _report_passes(channel)
     _leave_base_model()
     # Adapters are drawn before the trainer sets its own seed.
-    transformers.set_seed(job["seed"])
+    transformers.set_seed(seed)
     result = run_olive(config)
     if failures:
         raise failures[-1]
     if not result.has_output_model():
         raise TaskError("Olive ended without a model", "the end of the log says why")
     channel.emit("stage", name="olive", state="done")
+
+
+def finish(output: Path, job: dict[str, Any], channel: Channel | Recorder) -> None:
+    """Take what is Olive's and this machine's own out of a finished output, and prove that it works."""
     for name in _BOOKKEEPING:
         (output / name).unlink(missing_ok=True)
     _forget_machine(output, job)
+    prove(output, job, channel)
+
+
+def prove(output: Path, job: dict[str, Any], channel: Channel | Recorder) -> None:
+    """Verify what lies in `output`, and report its figures.
+
+    Raises:
+        TaskError: It does not work.
+    """
     started = time.monotonic()
     channel.emit("stage", name="verify", state="start")
     metrics = verify.verify(output, job, channel)
@@ -90,7 +114,7 @@ def _check_device(config: dict[str, Any]) -> None:
     raise TaskError(f"the configuration asks for a GPU, and PyTorch {why}", NO_CUDA, kind="environment")
 
 
-def _report_passes(channel: Channel) -> list[BaseException]:
+def _report_passes(channel: Channel | Recorder) -> list[BaseException]:
     """Make Olive's engine report each pass; return the list that will hold what a pass raised."""
     from olive.engine.engine import Engine
 

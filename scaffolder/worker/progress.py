@@ -5,19 +5,23 @@ from __future__ import annotations
 import functools
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from . import distributed
 from .channel import Channel, StopRequested
 from .explain import TaskError
 from .measure import peak_gpu_memory, peak_memory
+
+if TYPE_CHECKING:
+    from .rank import Recorder
 
 # At most this much work is lost when the machine goes down.
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 
 
-def install(channel: Channel) -> None:
+def install(channel: Channel | Recorder) -> None:
     """Make every Trainer of this process report to `channel`."""
     import transformers.trainer
 
@@ -43,7 +47,7 @@ def _count_packed_tokens(trainer: Any) -> None:
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untyped here
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel | Recorder) -> None:
         self.channel = channel
         self.started = self.saved = 0.0
         self.first_step = 0
@@ -54,7 +58,19 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
         self.first_step = state.global_step
         self.seen_before = int(state.num_input_tokens_seen)
         self.channel.can_stop_softly = True
-        self.channel.emit("training", step=state.global_step, steps=state.max_steps, epochs=args.num_train_epochs)
+        processes = distributed.processes_inside()
+        if processes != distributed.world():
+            raise TaskError(f"{distributed.world()} processes were started, and {processes} train together")
+        self.channel.emit(
+            "training",
+            step=state.global_step,
+            steps=state.max_steps,
+            epochs=args.num_train_epochs,
+            processes=processes,
+            per_device=args.per_device_train_batch_size,
+            accumulation=args.gradient_accumulation_steps,
+            global_batch=args.per_device_train_batch_size * processes * args.gradient_accumulation_steps,
+        )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.monotonic()
@@ -71,7 +87,8 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
             memory=peak_memory(),
             gpu_memory=peak_gpu_memory(),
         )
-        if self.channel.stopping or now - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+        due = self.channel.stopping or now - self.saved > SECONDS_BETWEEN_CHECKPOINTS
+        if distributed.first_says(due, args.device):
             control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:

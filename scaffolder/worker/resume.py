@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from . import distributed
+
 # Beside the trainer's own files in each checkpoint, and written after them.
 EPOCH_STATE = "epoch_state.pth"
 
@@ -62,7 +64,8 @@ class SameOrder(TrainerCallback):  # type: ignore[misc] # transformers is untype
 
         if self.drawn_from is None and state.global_step > 0:
             torch.set_rng_state(torch.load(_checkpoint(args, state) / EPOCH_STATE, weights_only=True))
-        self.drawn_from = torch.get_rng_state()
+        self.drawn_from = distributed.same_state(torch.get_rng_state(), args.device)
+        torch.set_rng_state(self.drawn_from)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Put it beside the checkpoint; at the end of an epoch, the next one begins with the state of now."""

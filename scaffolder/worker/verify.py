@@ -16,6 +16,7 @@ from .torch_model import TorchModel
 
 if TYPE_CHECKING:
     from .channel import Channel
+    from .rank import Recorder
 
 _PROBE = [{"role": "user", "content": "What is the capital of France?"}]
 _PROBE_TOKENS = 16
@@ -39,7 +40,7 @@ def _model_folder(folder: Path) -> Path | None:
     return None
 
 
-def verify(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def verify(folder: Path, job: dict[str, Any], channel: Channel | Recorder) -> dict[str, Any]:
     """Open the artefact in `folder` and use it.
 
     Returns:
@@ -66,7 +67,7 @@ def template_hash(model: LanguageModel) -> str:
     return hashlib.sha256((model.tokenizer.chat_template or "").encode()).hexdigest()
 
 
-def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel) -> dict[str, Any]:
+def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel | Recorder) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file
 

@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.content import digest
+from scaffolder.worker.stages import TRAINING_PASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from scaffolder.plan import Workflow
     from scaffolder.project import Project
     from scaffolder.workflow.room import Forecast
-
-_ADAPTER_PASSES = {"lora", "qlora", "dora", "loftq", "loha", "lokr"}
 
 
 def make_job(
@@ -48,7 +47,7 @@ def _with_checkpoints(config: dict[str, Any], cache: Path) -> dict[str, Any]:
     """Give every training pass a folder for its checkpoints, one for each content and setting."""
     config = copy.deepcopy(config)
     for name, settings in config.get("passes", {}).items():
-        if str(settings.get("type", "")).lower() not in _ADAPTER_PASSES:
+        if str(settings.get("type", "")).lower() not in TRAINING_PASSES:
             continue
         key = digest([config.get("input_model"), config.get("data_configs"), settings])[:12]
         arguments = settings.setdefault("training_args", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaffolder.artefacts import find_artefact
 from scaffolder.records import RunRecord
@@ -35,6 +35,8 @@ def record(
     outcome: Outcome,
     forecast: Forecast | None,
     hashes: Hashes,
+    *,
+    made_on: dict[str, Any] | None = None,
 ) -> RunRecord:
     """Return the lineage of a verified output, with the hash of every file in it."""
     aside = workflow.runs_folder / run_id / "output"
@@ -59,6 +61,7 @@ def record(
         estimate=asdict(forecast) if forecast else None,
         files=files,
         command_version=importlib.metadata.version("olive-scaffolder"),
+        made_on=made_on,
     )
 
 

@@ -32,7 +32,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Seen:
+class Seen:
     """What the worker has said so far: the outcome, its failure, the step a checkpoint holds, the stage at hand."""
 
     outcome: Outcome = field(default_factory=Outcome)
@@ -89,7 +89,7 @@ def supervise(
         Interrupted: The user stopped it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    seen, kills = _Seen(), kernel_kills()
+    seen, kills = Seen(), kernel_kills()
     environment = {"HF_DATASETS_CACHE": str(Path(job["cache"]) / "datasets"), **_trackers(folder)}
     with (
         Worker(python, job, folder / LOG, environment) as worker,

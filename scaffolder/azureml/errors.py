@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -32,15 +33,17 @@ def need_sdk() -> None:
         raise EnvironmentFault("Azure Machine Learning needs the package azure-ai-ml", hint=INSTALL) from error
     import logging
 
-    # Of each class that is new, and of each upload.
-    logging.getLogger("azure").setLevel(logging.ERROR)
+    # It warns of each of its classes that is new.
+    for name in ("azure", "azure.ai.ml"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
 def our_errors(what: str) -> Iterator[None]:
-    """Turn what the SDK raises about `what` into errors of ours."""
+    """Turn what the SDK raises about `what` into errors of ours, and keep to itself what it prints of its progress."""
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
     except ScaffolderError:
         raise
     except Exception as error:

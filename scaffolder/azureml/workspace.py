@@ -136,7 +136,8 @@ class Workspace:
         """Return how a job stands, or None where the workspace does not know it."""
         try:
             with our_errors(f"the job {name}"):
-                word = str(self.client.jobs.get(name).status)
+                status = self.client.jobs.get(name).status
+                word = str(getattr(status, "value", status))  # an enumeration, or a word that is new
                 message = self._why(name) if word in ("Failed", "NotResponding") else ""
         except NotFound:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -210,11 +211,11 @@ class AzureMLEngine:
         """Return the job's inputs by name: from Azure where the target says so, else sent from here."""
         up = "../" * len(PurePosixPath(job.folder).parts)
         found = {}
-        for number, path in enumerate(self._sent(job)):
+        for path in self._sent(job):
             folder = (self._project.root / path).is_dir()
             source = self._in_azure(path) or f"{up}{path}"
             kind = "custom_model" if "/models/" in source and source.startswith("azureml:") else "uri_folder"
-            found[f"input_{number}"] = {
+            found[_name(path)] = {
                 "type": kind if folder else "uri_file",
                 "path": source,
                 "mode": "download",
@@ -239,8 +240,8 @@ class AzureMLEngine:
     def _places(self, job: Job, hashes: Hashes) -> dict[str, Any]:
         """Return where each input belongs, and the SHA-256 of every file that has to be there."""
         files = {
-            f"input_{number}": {"path": path, "sha256": _listing(self._project.root / path, hashes)}
-            for number, path in enumerate(self._sent(job))
+            _name(path): {"path": path, "sha256": _listing(self._project.root / path, hashes)}
+            for path in self._sent(job)
         }
         return {"files": files, "hub": self._hub()}
 
@@ -278,8 +279,10 @@ def _listing(path: Path, hashes: Hashes) -> dict[str, str]:
     }
 
 
+def _name(path: str) -> str:
+    """Return an input's name, which may hold letters, digits and `_`."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_")
+
+
 def _slug(project: Project) -> str:
-    kept = "".join(
-        sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "-" for sign in project.manifest.project.name
-    )
-    return kept.strip("-_") or "project"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", project.manifest.project.name).strip("-_") or "project"

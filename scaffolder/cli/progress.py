@@ -70,17 +70,16 @@ class Lines:
                 return f"  warning: {event['message']}"
             case "stage" if event["state"] == "done" and event["name"] != "olive" and "seconds" in event:
                 return f"  {_title(event)}: {time_text(event['seconds'])}"
+            case "training" if event.get("processes", 1) > 1:
+                return f"  {_shares(event)}"
             case "step":
                 return self._step(event)
             case "trained" if self.forecast is not None:
                 return f"  {_compared(self.forecast, event['seconds'], self.memory)}"
             case "verified":
                 return "  " + _verified(event)
-            case "failure":
-                return f"{event['workflow']}: failed: {event['message'].splitlines()[0]}"
-            case "result":
-                state = "verified" if event["fresh"] else f"up to date, {event['reason']}"
-                return f"{event['workflow']}: {state}"
+            case "failure" | "result":
+                return f"{event['workflow']}: {_end(event)}"
         return None
 
     def _step(self, event: dict[str, Any]) -> str | None:
@@ -197,3 +196,15 @@ def _verified(event: dict[str, Any]) -> str:
         fall = f" ({100 * (after['loss'] / before['loss'] - 1):+.0f} %)" if before else ""
         parts.append(f"evaluation loss {change}{after['loss']:.3f}{fall}")
     return ", ".join(parts)
+
+
+def _end(event: dict[str, Any]) -> str:
+    if event["event"] == "failure":
+        return f"failed: {event['message'].splitlines()[0]}"
+    return "verified" if event["fresh"] else f"up to date, {event['reason']}"
+
+
+def _shares(event: dict[str, Any]) -> str:
+    """Say how several processes make up the rows of a step."""
+    parts = f"{event['processes']} processes x {event['per_device']} rows x {event['accumulation']} passes"
+    return f"a step trains on {event['global_batch']} rows: {parts}"

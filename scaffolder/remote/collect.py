@@ -72,7 +72,7 @@ def fetch_job(project: Project, reference: JobReference, *, force: bool = False,
         if wanted.key != job.key and not force:
             raise ConfigError(
                 f"{reference.id} was made from something else than the project now holds",
-                hint=f"--force publishes it all the same; `scaffolder jobs fetch {reference.id} --into FOLDER` copies it",
+                hint=f"--force publishes it all the same; `jobs fetch {reference.id} --into FOLDER` copies it",
             )
         engine = engine_for(project, job.target, reference.engine)
         _check_ended(project, reference, engine)

@@ -3,8 +3,9 @@
     PYTHON worker/ node JOB.json [--run DIR]
 
 in the project's folder. The file holds `job` (as `olive_run` takes it, with paths relative to the project), `nodes`,
-`processes` (of each node; "gpus" for one a card), `run` (the run's folder), `restart` (from nothing), `variables` (for every process) and
-`begin` (what the run is, for those who read its events). `DIR` takes the run folder's place. All nodes have to see it.
+`processes` (of each node; "gpus" for one a card), `run` (the run's folder), `restart` (from nothing), `variables` (for
+every process) and `begin` (what the run is, for those who read its events). `DIR` takes the place of the run's folder;
+all nodes have to see it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def main(arguments: list[str]) -> int:
     spec = json.loads(given.spec.read_text(encoding="utf-8"))
     os.environ.update(spec["variables"])
     run = (given.run or Path(spec["run"])).resolve()
+    for name, folder in {"TENSORBOARD_LOGGING_DIR": run / "tensorboard", "WANDB_DIR": run}.items():
+        os.environ.setdefault(name, str(folder))
     place = find_place()
     recorder = Recorder(run, silent=place.number > 0)
     run.mkdir(parents=True, exist_ok=True)
@@ -180,6 +183,7 @@ def _train(spec: Path, run: Path, number: int, processes: int, place: Place) -> 
         min_nodes=place.nodes,
         max_nodes=place.nodes,
         nproc_per_node=processes,
+        run_id=spec.parent.parent.name,
         rdzv_backend="static",
         rdzv_endpoint=f"{place.address}:{place.port}",
         rdzv_configs={"rank": place.number, "timeout": _PATIENCE},

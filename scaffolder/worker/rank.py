@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
 import time
@@ -58,7 +59,7 @@ def main(spec: dict[str, Any], run: Path, number: int) -> int:
         guard(Path(job["root"]))
         plan = stages.split(job["config"])
         if number < len(plan):
-            _run(spec, job, plan, number, run, recorder)
+            _run(job, plan, number, run, recorder)
         if number == len(plan) or (number == len(plan) - 1 and distributed.world() == 1):
             _finish(spec, job, plan, run, recorder)
     except Exception as error:
@@ -68,7 +69,9 @@ def main(spec: dict[str, Any], run: Path, number: int) -> int:
     return 0
 
 
-def _run(spec: dict[str, Any], job: dict[str, Any], plan: list[Stage], number: int, run: Path, recorder: Any) -> None:
+def _run(job: dict[str, Any], plan: list[Stage], number: int, run: Path, recorder: Any) -> None:
+    own = run / "work" / f"rank-{distributed.rank()}"
+    os.environ["HF_DATASETS_CACHE"] = str(own / "datasets")  # read when it is imported
     from .olive_run import run_passes
 
     stage = plan[number]
@@ -77,7 +80,6 @@ def _run(spec: dict[str, Any], job: dict[str, Any], plan: list[Stage], number: i
     if several:
         config["passes"] = distributed.prepare(config["passes"])
     # Olive's cache and output of its own for each process; the first one's output is the stage's.
-    own = run / "work" / f"rank-{distributed.rank()}"
     output = stages.output(plan, number, run) if distributed.rank() == 0 else own / "output"
     run_passes(config, output, own / "cache", job["seed"], recorder)
     processes = distributed.processes_inside()

@@ -51,6 +51,8 @@ class Seen:
                 self.outcome.size = event["size"]
                 self.outcome.peak_memory = event["peak_memory"]
                 self.outcome.verified = True
+            case "training":
+                training |= {key: event[key] for key in ("processes", "global_batch") if key in event}
             case "step":
                 training |= {key: event[key] for key in ("steps", "tokens", "tokens_per_second")}
                 training["peak_memory"] = event["gpu_memory"] or event["memory"]

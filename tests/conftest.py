@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scaffolder.cli import main
+from tests.azure.cloud import missing
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -27,6 +28,10 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+    reason = missing()
+    for item in items:
+        if reason and "azure" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
     if importlib.util.find_spec("olive") is None:
         reason = pytest.mark.skip(reason="needs the olive extra: `make venv` installs it")
         for item in items:

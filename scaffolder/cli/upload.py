@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scaffolder.cli.options import Json, Quiet, Token, read_token
+from scaffolder.cli.options import Json, Quiet, Token, key_values, read_token
 from scaffolder.cli.output import Output, size_text
 from scaffolder.errors import UsageError
 
@@ -69,6 +69,58 @@ def hf(
     _tell(output, registry.publish(parcel, repo, token=access, public=public))
 
 
+@app.command("azureml")
+def azureml(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The model's name there; the project's and the export's.")
+    ] = None,
+    version: Annotated[str | None, typer.Option("--version", help="The next one where left out.")] = None,
+    model: Model = None,
+    from_job: Annotated[
+        bool, typer.Option("--from-job", help="What the job on Azure that made it left there; nothing is sent again.")
+    ] = False,
+    target: Annotated[
+        str | None, typer.Option("--on", metavar="TARGET", help="Whose workspace; else the only one, or config.json.")
+    ] = None,
+    description: Annotated[str | None, typer.Option("--description", help="In words.")] = None,
+    tags: Annotated[
+        list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Beside lineage and figures; repeatable.")
+    ] = None,
+    force: Force = False,
+    allow_secrets: AllowSecrets = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Register a model in a workspace of Azure Machine Learning: a version, or none where it is there already."""
+    from scaffolder import registry
+    from scaffolder.project import find_project
+
+    output, project = Output(json=json, quiet=quiet), find_project()
+    found = registry.find_deliverable(project, model)
+    wanted = registry.entry(
+        project,
+        found,
+        name=name,
+        version=version,
+        from_job=from_job,
+        description=description,
+        tags={key: str(value) for key, value in key_values(tags or [], "--tag").items()},
+    )
+    place = registry.workspace_of(project, target)
+    registry.refuse(found, {"README.md": wanted.card.encode()}, force=force, allow_secrets=allow_secrets)
+    _tell_left_out(output, found)
+    if dry_run:
+        data = {**_fields(wanted), "workspace": place.workspace, "files": sorted(found.files)}
+        output.data(data, "\n".join(f"{key}: {value}" for key, value in wanted.tags.items()))
+        output.say(f"{wanted.name} into {place.workspace}, {size_text(found.size)}; nothing was sent")
+        return
+    output.say(f"registering {wanted.name} in {place.workspace}" + ("" if from_job else f", {size_text(found.size)}"))
+    made = registry.register(project, found, wanted, place)
+    output.say("registered" if made.new else "nothing changed: a version holds the same")
+    output.data({**_fields(made), "unchanged": not made.new, "workspace": place.workspace}, made.uri)
+
+
 def _tell_left_out(output: Output, found: Deliverable) -> None:
     if found.left_out:
         output.say(f"left out, not verified with the model: {', '.join(found.left_out)}")
@@ -103,7 +155,7 @@ def _tell(output: Output, published: Published) -> None:
     output.data({**_fields(published), "unchanged": not published.changes}, published.url)
 
 
-def _fields(published: Published) -> dict[str, object]:
+def _fields(found: Any) -> dict[str, Any]:
     import dataclasses
 
-    return dataclasses.asdict(published)
+    return dataclasses.asdict(found)

@@ -14,21 +14,13 @@ from typing import TYPE_CHECKING
 
 from tests.azure.executor import Executor
 from tests.azure.network import Doors, Proxy, make_certificates
-from tests.azure.service import ARTEFACTS, CONTAINER, TENANT, Cloud, Service
+from tests.azure.service import ARTEFACTS, CONTAINER, Cloud, Service
 from tests.azure.storage import azurite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VARIABLE = "SCAFFOLDER_AZURE"
-TABLE = f"""
-[targets.cloud]
-kind = "azureml"
-subscription = "{TENANT}"
-resource_group = "group"
-workspace = "space"
-compute = "gpu-cluster"
-"""
 
 
 def missing() -> str | None:
@@ -40,6 +32,11 @@ def missing() -> str | None:
         if not (Path(folder) / part).exists():
             return f"{folder}/{part} is missing: `sh tests/azure/setup.sh {folder}`"
     return None
+
+
+def packages() -> Path:
+    """Return the folder of the light environment's packages."""
+    return next(Path(os.environ[VARIABLE]).absolute().glob("venv/lib/python*/site-packages"))
 
 
 @dataclass

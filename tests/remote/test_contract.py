@@ -46,12 +46,7 @@ def test_a_job_that_the_engine_does_not_know_is_unknown(place):
         tags={},
     )
     project = find_project()
-    here = (
-        {"host": __import__("platform").node(), "born": "1.0"}
-        if place.engine == "local"
-        else {"host": "", "folder": ""}
-    )
-    [reference] = references([job], ["999999"], place.engine, **here)
+    [reference] = references([job], ["999999"], place.engine, **place.address)
     assert engine_for(project, "there", place.engine).status(reference).state == "unknown"
 
 

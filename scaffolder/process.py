@@ -114,10 +114,6 @@ def follow(command: Sequence[str | Path], on_line: Callable[[str], None], *, cwd
                 end_tree(child.pid)
 
 
-# A started process that nothing refers to any more would be waited for, with a warning, when it is collected.
-_detached: list[subprocess.Popen[bytes]] = []
-
-
 def detach(command: Sequence[str | Path], *, cwd: Path) -> tuple[int, float]:
     """Start a command that outlives this process; return its id, and when it started as `alive` compares it.
 
@@ -126,24 +122,24 @@ def detach(command: Sequence[str | Path], *, cwd: Path) -> tuple[int, float]:
     """
     import psutil
 
-    quiet = subprocess.DEVNULL
+    # A child of a shell that ends at once: nobody here has to wait for it.
+    script = 'nohup "$@" < /dev/null > /dev/null 2>&1 & echo $!'
+    started = subprocess.run(
+        ["sh", "-c", script, "sh", *map(str, command)],
+        cwd=cwd,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    if started.returncode != 0:
+        raise EnvironmentFault(f"cannot start `{command[0]}`")
+    pid = int(started.stdout)
     try:
-        child = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=cwd,
-            env=child_environment(),
-            stdin=quiet,
-            stdout=quiet,
-            stderr=quiet,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise EnvironmentFault(f"cannot start `{command[0]}`: {error.strerror}") from error
-    _detached.append(child)
-    try:
-        return child.pid, psutil.Process(child.pid).create_time()
+        return pid, psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
-        return child.pid, 0.0
+        return pid, 0.0
 
 
 class Worker:

@@ -14,7 +14,7 @@ from scaffolder import azureml, modellock
 from scaffolder.content import Hashes
 from scaffolder.errors import ConfigError
 from scaffolder.plan import STATE_FOLDER
-from scaffolder.records import EVENTS
+from scaffolder.records import EVENTS, read_event
 from scaffolder.remote.job import ENDED, JobStatus, Rendered, State, references
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ class AzureMLEngine:
             return JobStatus("unknown", "not known to the workspace")
         state = _STATES.get(found.word, "unknown")
         code = 0 if state == "succeeded" else found.exit_code
-        return JobStatus(state, found.word, code, found.message)
+        why = _failure(_workspace(reference).log(reference.native)) if state == "failed" else ""
+        return JobStatus(state, found.word, code, why or found.message)
 
     def logs(self, reference: JobReference, *, follow: bool) -> Iterator[str]:
         """Yield the lines of the first node's log."""
@@ -266,6 +267,12 @@ def _workspace(reference: JobReference) -> azureml.Workspace:
     # The table may have changed since; the job is where it was.
     names = (reference.place[key] for key in ("subscription", "resource_group", "workspace"))
     return azureml.Workspace(azureml.Place(*names))
+
+
+def _failure(log: bytes) -> str:
+    """Return why a job failed, as its own events tell: they stand among the lines of its log."""
+    events = [event for line in log.decode("utf-8", "replace").splitlines() if (event := read_event(line))]
+    return next((str(event.get("message", "")) for event in reversed(events) if event["event"] == "failed"), "")
 
 
 def _listing(path: Path, hashes: Hashes) -> dict[str, str]:

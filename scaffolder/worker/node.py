@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         _begin(spec, run, recorder)
     try:
         _check(spec, place)
-        _run_stages({**spec, "world": place.nodes * _processes(spec)}, run, place)
+        _run_stages(spec, given.spec, run, place)
     except TaskError as error:
         _fail(run, error)
         recorder.emit("ended", state="failed", message=_failure(run))
@@ -142,37 +142,32 @@ def _processes(spec: dict[str, Any]) -> int:
     return int(torch.cuda.device_count())
 
 
-def _run_stages(spec: dict[str, Any], run: Path, place: Place) -> None:
+def _run_stages(spec: dict[str, Any], file: Path, run: Path, place: Place) -> None:
     plan = stages.split(spec["job"]["config"])
-    several = spec["world"] > 1
-    resolved = run / "work" / f"job-{place.number}.json"
-    resolved.write_text(json.dumps(spec), encoding="utf-8")
+    processes = _processes(spec)
+    command = [sys.executable, str(_WORKER), "rank", str(file), str(run), str(place.nodes * processes)]
+    several = place.nodes * processes > 1
     for number, stage in enumerate(plan):
-        if stages.done(number, run).is_file():
+        if stages.done(number, run).is_file() and not spec["restart"]:
             continue
-        together = stage.trains and several
-        if together:
-            _train(resolved, run, number, spec["world"] // place.nodes, place)
+        if stage.trains and several:
+            _train([*command, str(number)], file.parent.parent.name, processes, place)
         elif place.number == 0:
-            _alone(resolved, run, number)
+            _alone([*command, str(number)])
         if place.number == 0 and number < len(plan) - 1:
             stages.done(number, run).touch()
     if several and plan[-1].trains and place.number == 0:
-        _alone(resolved, run, len(plan))
+        _alone([*command, str(len(plan))])
 
 
-def _command(spec: Path, run: Path, number: int) -> list[str]:
-    return [sys.executable, str(_WORKER), "rank", str(spec), str(run), str(number)]
-
-
-def _alone(spec: Path, run: Path, number: int) -> None:
+def _alone(command: list[str]) -> None:
     variables = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    code = subprocess.run(_command(spec, run, number), env=variables, check=False).returncode
+    code = subprocess.run(command, env=variables, check=False).returncode
     if code:
         raise TaskError(_death(code))
 
 
-def _train(spec: Path, run: Path, number: int, processes: int, place: Place) -> None:
+def _train(command: list[str], name: str, processes: int, place: Place) -> None:
     """Run a stage on all processes of all nodes, through torchrun's own agent."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -183,13 +178,13 @@ def _train(spec: Path, run: Path, number: int, processes: int, place: Place) -> 
         min_nodes=place.nodes,
         max_nodes=place.nodes,
         nproc_per_node=processes,
-        run_id=spec.parent.parent.name,
+        run_id=name,
         rdzv_backend="static",
         rdzv_endpoint=f"{place.address}:{place.port}",
         rdzv_configs={"rank": place.number, "timeout": _PATIENCE},
         max_restarts=0,
     )
-    python, *rest = _command(spec, run, number)
+    python, *rest = command
     try:
         elastic_launch(config, python)(*rest)
     except ChildFailedError as error:

@@ -51,8 +51,15 @@ class Recorder:
         sys.stdout.flush()
 
 
-def main(spec: dict[str, Any], run: Path, number: int) -> int:
-    """Run a stage of a job and return the exit code: 0 done, 1 failed."""
+def main(spec: dict[str, Any], run: Path, world: int, number: int) -> int:
+    """Run a stage of a job and return the exit code: 0 done, 1 failed.
+
+    Args:
+        spec: Of the job, see `node`.
+        run: The run's folder.
+        world: Processes that train, on all nodes.
+        number: Of the stage; one more than there are only verifies.
+    """
     job = stages.placed(spec, run)
     recorder = Recorder(run, silent=distributed.rank() > 0)
     try:
@@ -61,7 +68,7 @@ def main(spec: dict[str, Any], run: Path, number: int) -> int:
         if number < len(plan):
             _run(job, plan, number, run, recorder)
         if number == len(plan) or (number == len(plan) - 1 and distributed.world() == 1):
-            _finish(spec, job, plan, run, recorder)
+            _finish(world, job, plan, run, recorder)
     except Exception as error:
         traceback.print_exc()
         _report(error, job, run)
@@ -92,13 +99,13 @@ def _run(job: dict[str, Any], plan: list[Stage], number: int, run: Path, recorde
         torch.distributed.destroy_process_group()
 
 
-def _finish(spec: dict[str, Any], job: dict[str, Any], plan: list[Stage], run: Path, recorder: Any) -> None:
+def _finish(world: int, job: dict[str, Any], plan: list[Stage], run: Path, recorder: Any) -> None:
     from .olive_run import finish
 
     if any(stage.trains for stage in plan):
         trained = json.loads((run / "work" / TRAINED).read_text(encoding="utf-8"))["processes"]
-        if trained != spec["world"]:
-            raise TaskError(f"{trained} of {spec['world']} processes took part in the training")
+        if trained != world:
+            raise TaskError(f"{trained} of {world} processes took part in the training")
     finish(Path(job["output"]), job, recorder)
 
 

@@ -57,10 +57,10 @@ class Place:
         begins = [index for index, event in enumerate(events) if event["event"] == "begin"]
         return events[begins[-1] :] if begins else []
 
-    def wait_for(self, wanted, seconds=240):
-        """Wait until an event of the newest attempt satisfies `wanted`."""
+    def wait_for(self, job, wanted, seconds=240):
+        """Wait until an event of a job satisfies `wanted`."""
         deadline = time.monotonic() + seconds
-        while not any(wanted(event) for event in self.events()):
+        while not (self.events() and self.events()[0]["job"] == job and any(map(wanted, self.events()))):
             assert time.monotonic() < deadline, self.events()[-3:]
             time.sleep(0.05)
 

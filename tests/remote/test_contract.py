@@ -73,11 +73,11 @@ def test_a_running_job_can_be_followed_and_cancelled(cli, place):
     again = cli("run", "fine-tuning", "--on", "there", "--set", "passes.lora.training_args.max_steps=5000")
     assert again.code == 1
     assert "has not ended" in again.err
-    project, reference, engine = newest()
+    _, reference, engine = newest()
     lines = []
     follower = threading.Thread(target=lambda: lines.extend(engine.logs(reference, follow=True)))
     follower.start()
-    place.wait_for(lambda event: event["event"] == "step" and event["step"] >= 2)
+    place.wait_for(reference.id, lambda event: event["event"] == "step" and event["step"] >= 2)
     assert engine.status(reference).state == "running"
     assert any('"event": "step"' in line for line in engine.logs(reference, follow=False))
     assert cli("jobs", "fetch", reference.id).code == 1
@@ -95,7 +95,7 @@ def test_a_running_job_can_be_followed_and_cancelled(cli, place):
 def test_a_killed_process_fails_the_job_and_the_same_command_ends_with_the_same_weights(cli, place):
     assert cli("run", "fine-tuning", "--on", "there").code == 0
     _, first, _ = newest()
-    place.wait_for(lambda event: event["event"] == "step" and event["step"] >= 8)
+    place.wait_for(first.id, lambda event: event["event"] == "step" and event["step"] >= 8)
     place.ranks()[1].kill()
     followed = cli("jobs", "logs", first.id, "--follow")
     assert followed.code == 1

@@ -23,15 +23,11 @@ def start(arguments: list[str]) -> int:
             from . import node
 
             return node.main(rest)
-<<<<<<< HEAD
         case ["place", *rest]:
             from . import place
 
             return place.main(rest)
-        case ["rank", spec, run, number]:
-=======
         case ["rank", spec, run, world, number]:
->>>>>>> 2cebfe24ba47a6aea7dd3465b4a2505e262180d8
             from . import rank
 
             return rank.main(json.loads(Path(spec).read_text(encoding="utf-8")), Path(run), int(world), int(number))

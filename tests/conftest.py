@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,3 +172,14 @@ def trained(finished_project, tmp_path, monkeypatch):
     shutil.copytree(finished_project, root, symlinks=True)
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory):
+    """The stand-in for Azure Machine Learning, with the SDK at the end of this process's path."""
+    from tests.azure.cloud import packages, serve
+
+    sys.path.append(str(packages()))
+    with serve(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+    sys.path.remove(str(packages()))

@@ -83,6 +83,7 @@ class Hub:
     received: Counter[str] = field(default_factory=Counter)
     public: set[str] = field(default_factory=set)
     messages: list[dict[str, str]] = field(default_factory=list)
+    token: str = TOKEN
     url: str = ""
 
     def put(self, repo: str, files: dict[str, bytes], title: str = "Add files") -> str:
@@ -146,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault(path)
         if fault is not None and fault.status is not None:
             self._answer(fault.status, b"", **fault.headers)
-        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        elif self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._refuse(401, "")
         elif path == "/api/repos/create":
             self._create(json.loads(body))
@@ -309,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not sign or repo not in self.hub.history:
             self._refuse(404, "RepoNotFound")
             return
-        if repo in self.hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if repo in self.hub.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._refuse(403 if self.headers.get("Authorization") else 401, "GatedRepo")
             return
         state = self.hub.at(repo, revision)
@@ -380,7 +381,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _whoami(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._answer(401, b"", **{"X-Error-Message": "Invalid credentials in Authorization header"})
             return
         token = {"type": "access_token", "accessToken": {"displayName": "tests", "role": "read"}}

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +127,7 @@ def shared_place(request, remote_project, tmp_path_factory):
     if request.param == "azureml":
         stand_in = request.getfixturevalue("azure")
         os.environ.update(stand_in.variables)
+        stand_in.executor.variables = {"OMP_NUM_THREADS": "1"}
         add_target(root, AZURE_TABLE + "nodes = 2\n")
         yield Place("azureml", root, stand_in.folder, "mounts/*/events.jsonl", AZURE_ADDRESS)
     else:
@@ -138,18 +138,6 @@ def shared_place(request, remote_project, tmp_path_factory):
         yield Place(request.param, root, root, address=address)
     os.environ.clear()
     os.environ.update(before)
-
-
-@pytest.fixture(scope="session")
-def azure(tmp_path_factory):
-    """The stand-in for Azure Machine Learning, with the SDK at the end of this process's path."""
-    from tests.azure.cloud import packages, serve
-
-    sys.path.append(str(packages()))
-    with serve(tmp_path_factory.mktemp("azure")) as found:
-        found.executor.variables = {"OMP_NUM_THREADS": "1"}
-        yield found
-    sys.path.remove(str(packages()))
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ def missing() -> str | None:
     folder = os.environ.get(VARIABLE)
     if not folder:
         return f"{VARIABLE} names no folder: `sh tests/azure/setup.sh FOLDER` makes one"
-    for part in ("venv/bin/python", "node_modules/azurite"):
+    # Its compiled packages are loaded into this interpreter too.
+    same = f"venv/lib/python{sys.version_info.major}.{sys.version_info.minor}"
+    for part in ("venv/bin/python", same, "node_modules/azurite"):
         if not (Path(folder) / part).exists():
             return f"{folder}/{part} is missing: `sh tests/azure/setup.sh {folder}`"
     return None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'olive-scaffolder[azureml]', best with pipx or uv: not beside training"
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
 
 class NotFound(ScaffolderError):
     """The service does not have it, or does not show it."""
@@ -89,22 +91,30 @@ def _refused(error: Any, what: str) -> ScaffolderError:
 
 
 def _problems(text: str) -> list[str]:
-    """Return what stands in the JSON that the SDK's validation packs into its message."""
-    found = re.search(r"\{.*\}", text, re.DOTALL)
+    """Return what stands in the JSON that the SDK's validation packs into its message, and into messages in that."""
+    start = text.find("{")
     try:
-        told = json.loads(found[0]) if found else {}
+        told, _ = json.JSONDecoder().raw_decode(text[start:]) if start >= 0 else ({}, 0)
     except ValueError:
         return []
-    if isinstance(told.get("errors"), list):
-        return [f"`{each.get('path', '*')}`: {each.get('message', '')}" for each in told["errors"]]
-    return [f"`{key}`: {_words(value)}" for key, value in told.items()]
+    if not isinstance(told.get("errors"), list):
+        return [f"`{key}`: {_words(value)}" for key, value in told.items()]
+    found = []
+    for each in told["errors"]:
+        message = str(each.get("message", ""))
+        found += _problems(message) or [f"`{each.get('path', '*')}`: {_first_line(message)}"]
+    return found
 
 
 def _words(value: Any) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {_words(each)}" for key, each in value.items())
-    return "; ".join(map(_words, value)) if isinstance(value, list) else str(value)
+        return "; ".join(f"{key}: {_words(each)}" if key != "_schema" else _words(each) for key, each in value.items())
+    if isinstance(value, list):
+        # The first says what is wrong, the others what else it could have been.
+        return _words(value[0]) if value else ""
+    return _first_line(value).rstrip(".")
 
 
 def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = [line for line in _COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__

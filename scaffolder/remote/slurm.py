@@ -30,6 +30,8 @@ _STATES: dict[str, State] = {
     "SIGNALING": "running", "STOPPED": "running", "COMPLETED": "succeeded", "CANCELLED": "cancelled",
 }  # fmt: skip
 
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+
 
 class SlurmEngine:
     """Submits batch scripts; one task a node starts the job's own entry there."""
@@ -56,6 +58,7 @@ class SlurmEngine:
         lines.append(f'srun --kill-on-bad-exit=1 {self._start()} "$folder/worker" node "$folder/job.json"')
         lines += [
             "code=$?",
+            '[ "$code" -lt 128 ] || code=1  # of a node that was ended because another one failed',
             'echo "$code" > "$folder/exit_code.part" && mv "$folder/exit_code.part" "$folder/exit_code"',
             'exit "$code"',
         ]
@@ -133,7 +136,8 @@ class SlurmEngine:
         return container + shlex.quote(python)
 
     def _sbatch(self, option: str, script: str) -> str:
-        result = self._shell.run(["sbatch", option, script])
+        # The job gets the caller's variables, and Slurm keeps them: none of them may be a token. The hub is off anyway.
+        result = self._shell.run(["env", *(f"--unset={name}" for name in _TOKENS), "sbatch", option, script])
         if result.returncode == 0:
             return text(result.stdout)
         said = text(result.stderr)
@@ -189,4 +193,6 @@ def _status(word: str, codes: str, reason: str = "") -> JobStatus:
         return JobStatus(state, word, None, reason)
     if signal.isdigit() and int(signal):
         reason = reason or f"signal {signal}"
-    return JobStatus(state, word, code, "" if state == "succeeded" else reason)
+    if state == "succeeded":
+        return JobStatus(state, word, code)
+    return JobStatus(state, word, code or None, reason)  # ended by Slurm, it has none of its own

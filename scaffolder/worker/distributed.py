@@ -24,13 +24,18 @@ _DEFAULT_BATCH = 8  # of transformers.TrainingArguments
 
 
 def rank() -> int:
-    """Return which of the training processes this is, as its starter says."""
-    return int(os.environ.get("RANK", "0"))
+    """Return which of the training processes this is."""
+    return int(os.environ["RANK"]) if _started_together() else 0
 
 
 def world() -> int:
-    """Return how many training processes there are, as their starter says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return how many training processes were started."""
+    return int(os.environ["WORLD_SIZE"]) if _started_together() else 1
+
+
+def _started_together() -> bool:
+    # Launchers around ours set RANK and WORLD_SIZE too, and mean something else.
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def prepare(passes: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +48,7 @@ def prepare(passes: dict[str, Any]) -> dict[str, Any]:
 
     cards = torch.cuda.is_available()
     if cards:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     passes = copy.deepcopy(passes)
     for settings in passes.values():
         arguments = settings.setdefault("training_args", {})

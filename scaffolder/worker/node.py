@@ -151,7 +151,7 @@ def _run_stages(spec: dict[str, Any], file: Path, run: Path, place: Place) -> No
         if stages.done(number, run).is_file() and not spec["restart"]:
             continue
         if stage.trains and several:
-            _train([*command, str(number)], file.parent.parent.name, processes, place)
+            _train([*command, str(number)], Path(spec["run"]).name, processes, place)
         elif place.number == 0:
             _alone([*command, str(number)])
         if place.number == 0 and number < len(plan) - 1:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.content import digest
-from scaffolder.records import RunRecord, draw_loss, other_template, read_record
+from scaffolder.errors import ScaffolderError
+from scaffolder.records import RunRecord, draw_loss, other_template, read_events, read_record
 from scaffolder.workflow.job import make_job
 from scaffolder.workflow.publish import prune, publish, record, remember_losses
 from scaffolder.workflow.room import check_room
@@ -38,6 +39,7 @@ def make_artefact(
         ScaffolderError: It does not fit this machine, failed, or made something that does not work.
     """
     folder = workflow.runs_folder / f"{workflow.name}-{workflow.preset}-{wanted.key[:12]}"
+    _refuse_beside_job(folder)
     # Olive's cache holds absolute paths: a moved or copied project begins a new one.
     cache = workflow.runs_folder / "cache" / digest([wanted.content_key, str(context.project.root)])[:16]
     if restart:
@@ -54,6 +56,17 @@ def make_artefact(
     prune(cache.parent)
     remember_losses(context.project, finished, context.environment, context.hashes)
     return finished
+
+
+def _refuse_beside_job(folder: Path) -> None:
+    """Leave a run's folder to the job that is writing there."""
+    events = read_events(folder)
+    begun: dict[str, Any] = next((event for event in reversed(events) if event["event"] == "begin"), {})
+    if "job" in begun and "pid" not in begun and events[-1]["event"] != "ended":
+        job = begun["job"]
+        raise ScaffolderError(
+            f"the job {job} is making the same", hint=f"scaffolder jobs show {job}\n      scaffolder jobs cancel {job}"
+        )
 
 
 def _make(

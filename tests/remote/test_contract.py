@@ -81,9 +81,10 @@ def test_a_running_job_can_be_followed_and_cancelled(cli, place):
     place.wait_for(reference.id, lambda event: event["event"] == "step" and event["step"] >= 2)
     assert engine.status(reference).state == "running"
     assert any('"event": "step"' in line for line in engine.logs(reference, follow=False))
-    beside = cli("run", "fine-tuning", "--set", "passes.lora.training_args.max_steps=5000")
-    assert beside.code == 1
-    assert "is making the same" in beside.err
+    if place.work == place.root:
+        beside = cli("run", "fine-tuning", "--set", "passes.lora.training_args.max_steps=5000")
+        assert beside.code == 1
+        assert "is making the same" in beside.err
     cancelled = cli("jobs", "cancel", reference.id)
     assert cancelled.code == 0, cancelled.err
     follower.join(timeout=60)

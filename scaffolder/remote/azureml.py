@@ -16,6 +16,7 @@ from scaffolder.errors import ConfigError
 from scaffolder.plan import STATE_FOLDER
 from scaffolder.records import EVENTS, read_event
 from scaffolder.remote.job import ENDED, JobStatus, Rendered, State, references
+from scaffolder.worker.data.sensitive import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +56,13 @@ class AzureMLEngine:
 
     def check(self, jobs: Sequence[Job]) -> list[str]:
         """Return what is wrong with target and jobs that neither its table nor the SDK tells."""
-        problems = [problem for job in jobs for problem in azureml.check_job(self._job(job))]
+        files = [self._job(job) for job in jobs]
+        problems = [problem for file in files for problem in azureml.check_job(file)]
+        problems += [
+            f"the job's file would show everyone what looks like {what}; put it into a key vault"
+            for file in files
+            for what, _ in secrets_of(yaml.safe_dump(file))
+        ]
         inputs = {name for job in jobs for name in job.inputs}
         read = ", ".join(sorted(inputs))
         strange = [name for name in self._target.data if name not in inputs]

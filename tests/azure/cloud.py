@@ -36,6 +36,11 @@ def missing() -> str | None:
     return None
 
 
+def light_python() -> Path:
+    """Return the interpreter of the light environment, which has the SDK."""
+    return Path(os.environ[VARIABLE]).absolute() / "venv" / "bin" / "python"
+
+
 def packages() -> Path:
     """Return the folder of the light environment's packages."""
     return next(Path(os.environ[VARIABLE]).absolute().glob("venv/lib/python*/site-packages"))
@@ -51,15 +56,10 @@ class StandIn:
     variables: dict[str, str]
     folder: Path
 
-    @property
-    def python(self) -> Path:
-        """The interpreter of the light environment that has the SDK."""
-        return Path(os.environ[VARIABLE]).absolute() / "venv" / "bin" / "python"
-
     def command(self, root: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run `scaffolder ARGUMENTS` in the project `root`, in the light environment."""
         result = subprocess.run(
-            [str(self.python), "-m", "scaffolder", *map(str, arguments)],
+            [str(light_python()), "-m", "scaffolder", *map(str, arguments)],
             cwd=root,
             env=self.environment(**variables),
             stdin=subprocess.DEVNULL,
@@ -77,6 +77,13 @@ class StandIn:
         return {**os.environ, **own, **self.variables, **variables}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: clients that were ended break off."""
+
+
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[StandIn]:
     """Run everything on free ports of loopback."""
@@ -87,12 +94,12 @@ def serve(folder: Path) -> Iterator[StandIn]:
             blobs.make(container)
         cloud = Cloud(blobs)
         handler = type("Handler", (Service,), {"cloud": cloud})
-        secure = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        secure = _Server(("127.0.0.1", 0), handler)
         secure.socket = _context(certificates).wrap_socket(
             secure.socket, server_side=True, do_handshake_on_connect=False
         )
-        plain = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Proxy,), {"doors": doors}))
+        plain = _Server(("127.0.0.1", 0), handler)
+        proxy = _Server(("127.0.0.1", 0), type("Handler", (Proxy,), {"doors": doors}))
         doors.service, doors.blobs = secure.server_port, blobs.port
         variables = {
             "HTTPS_PROXY": f"http://127.0.0.1:{proxy.server_port}",
@@ -123,7 +130,6 @@ def _context(certificates: object) -> object:
 @contextlib.contextmanager
 def _running(*servers: ThreadingHTTPServer) -> Iterator[None]:
     for server in servers:
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield

@@ -15,6 +15,7 @@ from scaffolder.project import find_project
 from scaffolder.remote.engine import engine_for
 from scaffolder.remote.job import Job
 from scaffolder.worker import place as placing
+from tests.azure.cloud import light_python
 from tests.azure.service import SECRET
 from tests.conftest import REPOSITORY
 from tests.hub_server import serve as serve_hub
@@ -188,6 +189,14 @@ def test_all_of_a_jobs_problems_are_told_at_once(project):
         assert any(told in problem for problem in problems)
 
 
+def test_secret_in_an_innocent_place_is_seen(project):
+    table = HERE + f'compute = "c1"\nvariables = {{GREETING = "{OWN_TOKEN}"}}\ntags = {{note = "{OWN_TOKEN}"}}\n'
+    _, _, problems = rendered(project, table)
+    assert len(problems) == 1
+    assert "a Hugging Face token" in problems[0]
+    assert OWN_TOKEN not in problems[0]
+
+
 def test_workspace_of_its_own_file(project):
     (project / "config.json").write_text('{"subscription_id": "s", "resource_group": "g", "workspace_name": "w"}')
     assert azureml.place_of(project, None, None, None) == azureml.Place("s", "g", "w")
@@ -336,7 +345,7 @@ def test_token_of_the_key_vault_is_used_inside_the_job_and_shown_nowhere(azure, 
         }
         places = {"files": {}, "hub": {**wanted, "keyvault": "vault", "secret": "hf-token"}}
         (tmp_path / "places.json").write_text(json.dumps(places))
-        command = [str(azure.python), str(WORKER), "place", "places.json"]
+        command = [str(light_python()), str(WORKER), "place", "places.json"]
         variables = azure.environment(
             HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_XET="1", HF_HOME=str(tmp_path / "home")
         )

@@ -88,6 +88,7 @@ def register(
         EnvironmentFault: The service is not reached.
         ScaffolderError: It refused, or that version exists with another content.
     """
+    need_sdk()
     from azure.ai.ml.entities import Model
 
     known = _versions(workspace, name)

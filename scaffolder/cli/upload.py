@@ -31,7 +31,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would b
 @app.command("hf")
 def hf(
     repo: Annotated[
-        str | None, typer.Argument(metavar="[ORG/NAME]", help="The repository; your account and the model's name.")
+        str | None, typer.Argument(metavar="[ORG/NAME]", help="The repository, else YOU/PROJECT-EXPORT.")
     ] = None,
     model: Model = None,
     public: Annotated[
@@ -72,7 +72,7 @@ def hf(
 @app.command("azureml")
 def azureml(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The model's name there; the project's and the export's.")
+        str | None, typer.Argument(metavar="[NAME]", help="The model's name there, else PROJECT-EXPORT.")
     ] = None,
     version: Annotated[str | None, typer.Option("--version", help="The next one where left out.")] = None,
     model: Model = None,

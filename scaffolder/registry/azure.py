@@ -73,7 +73,10 @@ def entry(
         UsageError: No job on Azure made it, or it has too many tags.
     """
     told = description or f"{found.name}, made from {project.manifest.model.id} by {project.manifest.project.name}"
-    figures = {f"figure {key}": f"{value:g}" for key, value in figures_of(found).items()}
+    figures = {
+        f"figure {key}": str(value) if isinstance(value, int) else f"{value:g}"
+        for key, value in figures_of(found).items()
+    }
     known = {"licence": licence_of(project) or "as the base model", "form": found.form}
     gates = {f"gate {gate['key']}": "holds" if gate["passed"] else "fails" for gate in found.gates}
     return Entry(

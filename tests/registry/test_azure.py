@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.hub_client import command
 from tests.remote.conftest import AZURE, AZURE_TABLE, add_target
 
 EXPORT = "gen-model/onnx-int8"
@@ -88,6 +89,15 @@ def test_what_the_service_refuses_is_told_in_plain_words(cli, here):
     assert result.code == 1
     assert "does not let you do that with the model travel" in result.err
     assert "AzureML Data Scientist" in result.err
+
+
+def test_without_the_sdk_the_error_says_what_to_install(trained, tmp_path):
+    add_target(trained, AZURE_TABLE, "cloud")
+    (tmp_path / "azure").mkdir()
+    (tmp_path / "azure" / "__init__.py").touch()
+    result = command(trained, None, "upload", "azureml", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 4
+    assert "pip install 'olive-scaffolder[azureml]'" in result.stderr
 
 
 def test_workspace_has_to_be_named(cli, trained):

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 
 import pytest
 
+from scaffolder.evaluation import Gate
 from tests.hub_client import command
 from tests.hub_server import TOKEN, Fault, serve
 
@@ -42,7 +44,7 @@ def set_gates(root, text):
     path.write_text(path.read_text().replace("[gates]\n", f"[gates]\n{text}\n"))
 
 
-def test_export_goes_up_as_one_private_commit_with_its_card(upload, trained, empty_hub):
+def test_export_goes_up_as_one_private_commit_with_its_card_and_never_twice(upload, trained, empty_hub):
     found = json.loads(upload(REPO, "--json").stdout)
     assert found["private"]
     assert not found["unchanged"]
@@ -56,32 +58,33 @@ def test_export_goes_up_as_one_private_commit_with_its_card(upload, trained, emp
     assert record["fingerprint"]["inputs"]["model-cache/HuggingFaceTB/SmolLM2-135M-Instruct"] not in message["summary"]
     assert all(str(trained) not in body.decode(errors="replace") for body in files.values())
     assert not any(place.startswith("store ") for place in empty_hub.authorized)
+    check_card(trained, newest(empty_hub).files["README.md"].decode(), record)
+
+    again = json.loads(upload(REPO, "--json").stdout)
+    assert (again["unchanged"], again["changes"]) == (True, [])
+    assert len(empty_hub.history[REPO]) == 2
 
 
-def test_card_tells_lineage_data_figures_and_licence(upload, trained, empty_hub):
+def check_card(root, text, record):
+    """Lineage, data, figures and licence, in a form that the hub reads."""
     from huggingface_hub import ModelCard
 
-    upload(REPO)
-    card = ModelCard(newest(empty_hub).files["README.md"].decode())
+    card = ModelCard(text)
     assert card.data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert (card.data.license, card.data.library_name) == ("apache-2.0", "onnxruntime-genai")
-    data = hashlib.sha256((trained / "datasets/train.jsonl").read_bytes()).hexdigest()
-    record = json.loads(content(trained, "run.json"))
+    data = hashlib.sha256((root / "datasets/train.jsonl").read_bytes()).hexdigest()
     loss = f"{record['metrics']['after']['loss']:.4g}"
     for told in (data, record["id"], record["key"], loss, "learning rate", f'snapshot_download("{REPO}")'):
         assert told in card.text
 
 
-def test_unchanged_model_makes_no_commit(upload, empty_hub):
-    upload(REPO)
-    found = json.loads(upload(REPO, "--json").stdout)
-    assert (found["unchanged"], found["changes"]) == (True, [])
-    assert len(empty_hub.history[REPO]) == 2
-
-
 def test_next_upload_removes_what_the_last_one_left_and_nothing_else(upload, trained, empty_hub):
     upload(REPO, "--model", "adapter")
     before = newest(empty_hub).files
+    settings = json.loads(before["adapter_config.json"])
+    assert settings["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    weights = (trained / "fine-tuning/adapters/lora/adapter/adapter_model.safetensors").read_bytes()
+    assert before["adapter_model.safetensors"] == weights
     empty_hub.put(REPO, {**before, "picture.png": b"by hand"}, "a picture")
     found = json.loads(upload(REPO, "--json").stdout)
     kinds = {change["path"]: change["kind"] for change in found["changes"]}
@@ -90,15 +93,6 @@ def test_next_upload_removes_what_the_last_one_left_and_nothing_else(upload, tra
     files = newest(empty_hub).files
     assert files["picture.png"] == b"by hand"
     assert "adapter_config.json" not in files
-
-
-def test_adapter_loads_by_its_base_of_the_hub(upload, trained, empty_hub):
-    upload(REPO, "--model", "adapter")
-    files = newest(empty_hub).files
-    settings = json.loads(files["adapter_config.json"])
-    assert settings["base_model_name_or_path"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    weights = (trained / "fine-tuning/adapters/lora/adapter/adapter_model.safetensors").read_bytes()
-    assert files["adapter_model.safetensors"] == weights
 
 
 def test_dropped_connection_is_survived_and_what_is_there_is_not_sent_again(upload, trained, empty_hub):
@@ -131,7 +125,9 @@ def test_model_without_a_record_is_refused(upload, trained):
 def test_gates_have_to_be_judged_and_held(upload, trained, empty_hub):
     set_gates(trained, "max_loss = 1.0")
     assert "were not judged" in upload(REPO, code=1).stderr
-    assert command(trained, empty_hub, "evaluate", "--quiet").returncode == 1
+    missed = Gate("max_loss", "onnx-int8", 1.0, 8.8, passed=False, advice="train longer")
+    figures = {"score": {"name": "onnx-int8", "form": "onnx", "loss": 8.8}, "gates": [asdict(missed)]}
+    (trained / EXPORT / "evaluation.json").write_text(json.dumps(figures))
     result = upload(REPO, code=1)
     assert "fails the gate max_loss = 1" in result.stderr
     assert REPO not in empty_hub.history
@@ -151,14 +147,10 @@ def test_secrets_stay_here(upload, trained, empty_hub):
     assert REPO not in empty_hub.history
 
 
-def test_what_was_not_verified_stays_here(upload, trained, empty_hub):
+def test_public_repository_takes_an_explicit_word_and_stray_files_stay_here(upload, trained, empty_hub):
     (trained / EXPORT / "notes.txt").write_text("private")
-    assert "notes.txt" in upload(REPO).stderr
+    assert "notes.txt" in upload(REPO, "--public").stderr
     assert "notes.txt" not in newest(empty_hub).files
-
-
-def test_public_repository_takes_an_explicit_word(upload, empty_hub):
-    upload(REPO, "--public")
     assert REPO in empty_hub.public
     assert "is public" in upload(REPO, code=2).stderr
 

@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from scaffolder.cli import main
+from tests.azure.cloud import missing
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -27,6 +29,10 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+    reason = missing()
+    for item in items:
+        if reason and "azure" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
     if importlib.util.find_spec("olive") is None:
         reason = pytest.mark.skip(reason="needs the olive extra: `make venv` installs it")
         for item in items:
@@ -166,3 +172,14 @@ def trained(finished_project, tmp_path, monkeypatch):
     shutil.copytree(finished_project, root, symlinks=True)
     monkeypatch.chdir(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory):
+    """The stand-in for Azure Machine Learning, with the SDK at the end of this process's path."""
+    from tests.azure.cloud import packages, serve
+
+    sys.path.append(str(packages()))
+    with serve(tmp_path_factory.mktemp("azure")) as found:
+        yield found
+    sys.path.remove(str(packages()))

@@ -30,10 +30,10 @@ def environment(root, hub, **variables):
     }
 
 
-def command(root, hub, *arguments, stdin=None, **variables):
+def command(root, hub, *arguments, stdin=None, python=sys.executable, **variables):
     """Run `scaffolder ARGUMENTS` in the project `root`; no test may take minutes."""
     result = subprocess.run(
-        [sys.executable, "-m", "scaffolder", *map(str, arguments)],
+        [str(python), "-m", "scaffolder", *map(str, arguments)],
         cwd=root,
         env=environment(root, hub, **variables),
         input=stdin,

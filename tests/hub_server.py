@@ -5,6 +5,7 @@ Large files are redirected to another host name, as the real hub does to its sto
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -77,6 +78,12 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     authorized: list[str] = field(default_factory=list)
     bodies: Counter[str] = field(default_factory=Counter)
+    # Uploads: content by SHA-256, whether committed or not; bytes received of each; repositories that all may see.
+    stored: dict[str, bytes] = field(default_factory=dict)
+    received: Counter[str] = field(default_factory=Counter)
+    public: set[str] = field(default_factory=set)
+    messages: list[dict[str, str]] = field(default_factory=list)
+    token: str = TOKEN
     url: str = ""
 
     def put(self, repo: str, files: dict[str, bytes], title: str = "Add files") -> str:
@@ -124,6 +131,114 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._serve()
 
+    def do_POST(self) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._take()
+
+    def do_PUT(self) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._store()
+
+    def _take(self) -> None:
+        """Uploads: repositories made, files announced, commits."""
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append(f"POST {path}")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) if self._has_length() else self._chunks()
+        fault = self.hub.fault(path)
+        if fault is not None and fault.status is not None:
+            self._answer(fault.status, b"", **fault.headers)
+        elif self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self._refuse(401, "")
+        elif path == "/api/repos/create":
+            self._create(json.loads(body))
+        elif path == "/api/validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif found := re.fullmatch(r"/(.+)\.git/info/lfs/objects/batch", path):
+            self._batch(found[1], json.loads(body))
+        elif found := re.fullmatch(r"/api/models/(.+)/(preupload|commit)/main", path):
+            lines = body.splitlines() if found[2] == "commit" else [body]
+            values = [json.loads(line) for line in lines]
+            self._commit(found[1], values) if found[2] == "commit" else self._announced(found[1], values[0])
+        else:
+            self._refuse(404, "RepoNotFound")
+
+    def _has_length(self) -> bool:
+        return "chunked" not in self.headers.get("Transfer-Encoding", "")
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _create(self, wanted: dict[str, object]) -> None:
+        repo = f"{wanted.get('organization') or 'ada'}/{wanted['name']}"
+        there = repo in self.hub.history
+        if not there:
+            self.hub.put(repo, {".gitattributes": b"*.onnx filter=lfs\n"}, "initial commit")
+            if not wanted.get("private") and wanted.get("visibility") != "private":
+                self.hub.public.add(repo)
+        body = {"url": f"{self.hub.url}/{repo}", "name": repo}
+        self._json(body, status=409 if there else 200)
+
+    def _announced(self, repo: str, wanted: dict[str, list[dict[str, str]]]) -> None:
+        modes = {True: "lfs", False: "regular"}
+        files = [
+            {"path": f["path"], "uploadMode": modes[is_large(f["path"])], "shouldIgnore": False}
+            for f in wanted["files"]
+        ]
+        self._json({"files": files})
+
+    def _batch(self, repo: str, wanted: dict[str, list[dict[str, object]]]) -> None:
+        objects = []
+        for each in wanted["objects"]:
+            missing = each["oid"] not in self.hub.stored
+            upload = {"upload": {"href": f"{self.hub.url}/lfs/{each['oid']}", "header": {}}}
+            objects.append({**each, **({"actions": upload} if missing else {})})
+        self._json({"transfer": "basic", "objects": objects})
+
+    def _store(self) -> None:
+        """A large file's content; the address is the ticket, and a token must not come along."""
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append(f"PUT {path}")
+        if self.headers.get("Authorization"):
+            self.hub.authorized.append(f"store {path}")
+        length, fault = int(self.headers["Content-Length"]), self.hub.fault(path)
+        if fault is not None and fault.drop is not None:
+            self.hub.received[path] += len(self.rfile.read(fault.drop))
+            self.close_connection = True
+            return
+        body = self.rfile.read(length)
+        self.hub.received[path] += len(body)
+        if fault is not None and fault.status is not None:
+            self._answer(fault.status, b"", **fault.headers)
+            return
+        assert hashlib.sha256(body).hexdigest() == path.removeprefix("/lfs/")
+        self.hub.stored[path.removeprefix("/lfs/")] = body
+        self._answer(200, b"")
+
+    def _commit(self, repo: str, lines: list[dict[str, dict[str, str]]]) -> None:
+        """All of it or nothing, on top of the state that the client has seen."""
+        head, *operations = lines
+        last = self.hub.history[repo][-1]
+        if head["value"].get("parentCommit", last.id) != last.id:
+            self._refuse(412, "")
+            return
+        files = dict(last.files)
+        for operation in operations:
+            value = operation["value"]
+            if operation["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif operation["key"] == "lfsFile":
+                files[value["path"]] = self.hub.stored[value["oid"]]
+            else:
+                del files[value["path"]]
+        commit = self.hub.put(repo, files, head["value"]["summary"])
+        self.hub.messages.append(head["value"])
+        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{repo}/commit/{commit}"})
+
     def _serve(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path}")
@@ -165,13 +280,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "commits":
             commits = self.hub.history[repo]
             until = commits[: commits.index(state) + 1]
-            self._json([_commit(each) for each in reversed(until)])
+            self._json([_listed(each) for each in reversed(until)])
         elif kind == "tree":
             self._json([{"type": "file", "path": name, **self._entry(name, state)} for name in state.files])
         else:
             siblings = [{"rfilename": name, **self._sibling(name, state)} for name in state.files]
             gated = "manual" if repo in self.hub.gated else False
-            self._json({"id": repo, "modelId": repo, "sha": state.id, "siblings": siblings, "tags": [], "gated": gated})
+            seen = {"gated": gated, "private": repo not in self.hub.public}
+            self._json({"id": repo, "modelId": repo, "sha": state.id, "siblings": siblings, "tags": [], **seen})
 
     def _entry(self, name: str, state: Commit) -> dict[str, object]:
         content = state.files[name]
@@ -194,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not sign or repo not in self.hub.history:
             self._refuse(404, "RepoNotFound")
             return
-        if repo in self.hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if repo in self.hub.gated and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._refuse(403 if self.headers.get("Authorization") else 401, "GatedRepo")
             return
         state = self.hub.at(repo, revision)
@@ -265,14 +381,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _whoami(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._answer(401, b"", **{"X-Error-Message": "Invalid credentials in Authorization header"})
             return
         token = {"type": "access_token", "accessToken": {"displayName": "tests", "role": "read"}}
         self._json({"type": "user", "name": "ada", "fullname": "Ada", "orgs": [{"name": "acme"}], "auth": token})
 
-    def _json(self, value: object) -> None:
-        self._answer(200, json.dumps(value).encode(), **{"Content-Type": "application/json"})
+    def _json(self, value: object, status: int = 200) -> None:
+        self._answer(status, json.dumps(value).encode(), **{"Content-Type": "application/json"})
 
     def _refuse(self, status: int, code: str) -> None:
         self._answer(status, b"", **{"X-Error-Code": code, "X-Error-Message": code})
@@ -283,7 +399,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command in ("GET", "POST"):
             self.wfile.write(body)
 
 
@@ -294,7 +410,7 @@ class _Server(ThreadingHTTPServer):
         """Say nothing: clients that break off are what the tests are about."""
 
 
-def _commit(commit: Commit) -> dict[str, object]:
+def _listed(commit: Commit) -> dict[str, object]:
     return {"id": commit.id, "title": commit.title, "message": "", "date": "2026-01-01T00:00:00.000Z", "authors": []}
 
 

@@ -11,6 +11,7 @@ from scaffolder.cli import (
     doctor,
     download,
     evaluate,
+    export,
     fleet,
     generate,
     jobs,
@@ -24,6 +25,7 @@ from scaffolder.cli import (
     template,
     update,
     upgrade_config,
+    upload,
     validate,
     version,
 )
@@ -55,6 +57,8 @@ app.command("chat")(chat.chat)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(runs.app, name="runs")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(upload.app, name="upload")
+app.add_typer(export.app, name="export")
 app.command("status")(status.status)
 app.command("update")(update.update)
 app.add_typer(fleet.app, name="fleet")

@@ -154,7 +154,9 @@ def run_on(
     for place, since in submission.up_to_date.items():
         output.say(f"{place}: {since}")
     if dry_run:
-        output.data(list(submission.rendered), "\n".join(each.text for each in submission.rendered) or None)
+        output.data(
+            list(submission.rendered), "\n".join(each.text for each in submission.rendered if each.command) or None
+        )
         return
     for reference in submission.references:
         output.say(f"{reference.id}: submitted to {target} as {reference.native}")

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from scaffolder import modellock, presets
-from scaffolder.downloader import azure, gguf
+from scaffolder import azureml, modellock, presets
+from scaffolder.downloader import gguf
 from scaffolder.downloader.choose import choose, need_weights
-from scaffolder.downloader.hub import Hub, HubUnreachable, RemoteFile, Repository
 from scaffolder.downloader.patience import patiently
 from scaffolder.downloader.sources import AzureSource, EmbeddedSource, HubSource, LocalSource
 from scaffolder.downloader.transfer import disk_errors, transfer
 from scaffolder.environment import find_environment
 from scaffolder.errors import EnvironmentFault, ScaffolderError
+from scaffolder.hub import Hub, HubUnreachable, RemoteFile, Repository
 from scaffolder.modellock import LockedModel
 
 if TYPE_CHECKING:
@@ -260,7 +260,8 @@ def _azure(target: Target, request: Request, hashes: Hashes, on_event: OnEvent) 
     on_event({"event": "source", "source": "azureml", "uri": source.uri})
     whole = target.aside / "azureml"
     shutil.rmtree(whole, ignore_errors=True)  # its downloads cannot be gone on with
-    return _copied(azure.fetch(source, _made(whole)), "azureml", target, request, hashes)
+    found = azureml.fetch(source.uri, source.registry, source.name, source.version, _made(whole))
+    return _copied(found, "azureml", target, request, hashes)
 
 
 def _chosen_here(folder: Path, name: str, request: Request) -> dict[str, RemoteFile]:

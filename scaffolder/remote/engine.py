@@ -66,7 +66,9 @@ def engine_for(project: Project, name: str, kind: str | None = None) -> Engine:
         from scaffolder.remote.slurm import SlurmEngine
 
         return SlurmEngine(project, target)
-    raise UsageError(f"jobs of kind {target.kind} cannot be submitted yet")
+    from scaffolder.remote.azureml import AzureMLEngine
+
+    return AzureMLEngine(project, target)
 
 
 def find_target(project: Project, name: str) -> Any:

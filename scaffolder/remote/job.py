@@ -85,7 +85,7 @@ class Rendered:
     Attributes:
         path: Where it is kept, relative to the project.
         text: Its content.
-        command: What submits it, in the project's folder.
+        command: What submits it, in the project's folder; empty for a file that another one reads.
     """
 
     path: str

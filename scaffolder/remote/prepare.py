@@ -62,8 +62,11 @@ def prepare(
     sweep: dict[str, list[Any]],
     restart: bool,
     on_event: EventSink,
+    table: Any = None,
 ) -> list[Prepared]:
     """Return a job for a workflow, or one for each combination of a sweep's values; nothing is written.
+
+    `table` stands for a target that scaffolder.toml does not have.
 
     Raises:
         UsageError: Workflow, preset, target or a path of an override does not exist.
@@ -80,7 +83,7 @@ def prepare(
         if reason is not None:
             _check(project, workflow, environment, on_event)
         number = store.next_number(project, wanted.key)
-        job = _job(project, workflow, wanted, find_target(project, target), target, number)
+        job = _job(project, workflow, wanted, table or find_target(project, target), target, number)
         found.append(
             Prepared(
                 job, _spec(project, workflow, wanted, job, reason or "", restart=restart), reason, since(published)

@@ -23,6 +23,10 @@ def start(arguments: list[str]) -> int:
             from . import node
 
             return node.main(rest)
+        case ["place", *rest]:
+            from . import place
+
+            return place.main(rest)
         case ["rank", spec, run, world, number]:
             from . import rank
 

@@ -1,29 +1,20 @@
 """Models of Azure Machine Learning registries, through the real SDK where it is installed."""
 
-import importlib.util
 import json
 import shutil
 
 import pytest
 
-from scaffolder.downloader.azure import model_folder
+from scaffolder.azureml import model_folder
 from scaffolder.errors import ScaffolderError
+from tests.azure.cloud import light_python
 from tests.hub_client import FILES, download, files_of
 
 URI = "azureml://registries/acme/models/tiny/versions/3"
 MODEL = "acme/tiny"
 
 
-def sdk_is_here():
-    try:
-        return importlib.util.find_spec("azure.ai.ml") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-with_sdk = pytest.mark.skipif(
-    not sdk_is_here() or shutil.which("openssl") is None, reason="needs the azureml extra and openssl"
-)
+with_sdk = pytest.mark.azure
 
 
 @pytest.fixture
@@ -38,7 +29,7 @@ def registry(tmp_path):
 
 @with_sdk
 def test_model_of_a_registry(project, registry):
-    result = download(project, None, URI, "--json", **registry.variables)
+    result = download(project, None, URI, "--json", python=light_python(), **registry.variables)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert (found["source"], found["uri"]) == ("azureml", URI)
@@ -48,7 +39,7 @@ def test_model_of_a_registry(project, registry):
     # Fetched again it has to be the same.
     shutil.rmtree(project / "model-cache/acme")
     registry.models["tiny/3"]["mlflow/data/model/config.json"] = b'{"model_type": "other"}'
-    result = download(project, None, URI, "--locked", **registry.variables)
+    result = download(project, None, URI, "--locked", python=light_python(), **registry.variables)
     assert result.returncode == 1
     assert "config.json" in result.stderr
     assert not (project / "model-cache/acme/tiny").exists()
@@ -56,7 +47,7 @@ def test_model_of_a_registry(project, registry):
 
 @with_sdk
 def test_model_that_the_registry_does_not_have(project, registry):
-    result = download(project, None, URI.replace("/3", "/4"), **registry.variables)
+    result = download(project, None, URI.replace("/3", "/4"), python=light_python(), **registry.variables)
     assert result.returncode == 1
     assert "does not exist, or you may not read it" in result.stderr
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.azure.service import TENANT
 from tests.conftest import add_tiny_model
 from tests.remote.cluster import cluster, missing
 
@@ -28,6 +30,10 @@ TABLES = {
     "local": 'kind = "local"\nprocesses = 2\n',
     "slurm": 'kind = "slurm"\nnodes = 2\npartition = "main"\ntime = "0:20:00"\n',
 }
+AZURE_ADDRESS = {"subscription": TENANT, "resource_group": "group", "workspace": "space"}
+AZURE_TABLE = 'kind = "azureml"\ncompute = "gpu-cluster"\n' + "".join(
+    f'{key} = "{value}"\n' for key, value in AZURE_ADDRESS.items()
+)
 
 
 @dataclass(frozen=True)
@@ -36,19 +42,24 @@ class Place:
 
     engine: str
     root: Path
+    # Where jobs work: in the project, or on machines of their own.
+    work: Path
+    pattern: str = "fine-tuning/runs/*/events.jsonl"
+    # What a reference to a job there holds, beside its id.
+    address: dict = field(default_factory=dict)
 
     def events(self):
         """Return the events of the newest attempt of any run."""
-        files = sorted(self.root.glob("fine-tuning/runs/*/events.jsonl"), key=lambda path: path.stat().st_mtime)
+        files = sorted(self.work.glob(self.pattern), key=lambda path: path.stat().st_mtime)
         lines = files[-1].read_text().splitlines() if files else []
         events = [json.loads(line) for line in lines if line.endswith("}")]
         begins = [index for index, event in enumerate(events) if event["event"] == "begin"]
         return events[begins[-1] :] if begins else []
 
-    def wait_for(self, wanted, seconds=240):
-        """Wait until an event of the newest attempt satisfies `wanted`."""
+    def wait_for(self, job, wanted, seconds=240):
+        """Wait until an event of a job satisfies `wanted`."""
         deadline = time.monotonic() + seconds
-        while not any(wanted(event) for event in self.events()):
+        while not (self.events() and self.events()[0]["job"] == job and any(map(wanted, self.events()))):
             assert time.monotonic() < deadline, self.events()[-3:]
             time.sleep(0.05)
 
@@ -57,7 +68,7 @@ class Place:
         found = {}
         for process in psutil.process_iter():
             try:
-                if str(self.root) in process.environ().get("TENSORBOARD_LOGGING_DIR", ""):
+                if str(self.work) in process.environ().get("TENSORBOARD_LOGGING_DIR", ""):
                     variables = process.environ()
                     if "LOCAL_RANK" in variables and "rank" in process.cmdline():
                         found[int(variables["RANK"])] = process
@@ -101,15 +112,32 @@ def one_thread(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])
+# The SDK brings warnings of its own.
+AZURE = [pytest.mark.azure, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(
+    scope="module",
+    params=["local", pytest.param("slurm", marks=pytest.mark.slurm), pytest.param("azureml", marks=AZURE)],
+)
 def shared_place(request, remote_project, tmp_path_factory):
-    if request.param == "slurm":
-        os.environ["SLURM_CONF"] = str(request.getfixturevalue("slurm_conf"))
     root = tmp_path_factory.mktemp(request.param) / "travel"
     shutil.copytree(remote_project, root)
-    add_target(root, TABLES[request.param])
-    yield Place(request.param, root)
-    os.environ.pop("SLURM_CONF", None)
+    before = dict(os.environ)
+    if request.param == "azureml":
+        stand_in = request.getfixturevalue("azure")
+        os.environ.update(stand_in.variables)
+        stand_in.executor.variables = {"OMP_NUM_THREADS": "1"}
+        add_target(root, AZURE_TABLE + "nodes = 2\n")
+        yield Place("azureml", root, stand_in.folder, "mounts/*/events.jsonl", AZURE_ADDRESS)
+    else:
+        if request.param == "slurm":
+            os.environ["SLURM_CONF"] = str(request.getfixturevalue("slurm_conf"))
+        add_target(root, TABLES[request.param])
+        address = {"host": platform.node(), "born": "1.0"} if request.param == "local" else {"host": "", "folder": ""}
+        yield Place(request.param, root, root, address=address)
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

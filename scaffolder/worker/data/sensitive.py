@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .findings import Findings
 
 # name: anchor, pattern of the whole
-_SECRETS: dict[str, tuple[str, str]] = {
+_SECRETS = {
     "a private key": ("-----BEGIN", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
     "an AWS access key": ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
     "a GitHub token": ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
@@ -33,6 +33,7 @@ _SECRETS: dict[str, tuple[str, str]] = {
     "a JSON web token": ("eyJ", r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
     "a password in an address": ("://", r"\b[a-z][a-z0-9+.-]*://[^\s/:@]{1,64}:[^\s/@]{3,64}@[\w.-]+"),
 }
+_PATTERNS = {name: (anchor, re.compile(pattern)) for name, (anchor, pattern) in _SECRETS.items()}
 _EMAIL = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _DIGITS = re.compile(r"[+(]?\d(?:[ ()./-]{0,2}\d){8,18}")
@@ -58,7 +59,6 @@ class Scanner:
 
     def __init__(self, control: Sequence[str] = COMMON_CONTROL) -> None:
         self._control = re.compile("|".join(re.escape(token) for token in sorted(control, key=len, reverse=True)))
-        self._secrets = {name: (anchor, re.compile(pattern)) for name, (anchor, pattern) in _SECRETS.items()}
 
     def scan(self, texts: Sequence[str], line_of: Callable[[int], int], findings: Findings) -> None:
         """Add what is found in the texts; `line_of` gives the line of the text with an index.
@@ -72,7 +72,7 @@ class Scanner:
         def add(kind: str, what: str, position: int) -> None:
             findings.add(kind, what, line_of(bisect_right(starts, position) - 1))
 
-        for name, value, position in self._secret(whole):
+        for name, value, position in _secret(whole):
             add("secret", f"looks like {name}: {_masked(value)}", position)
         for name, value, position in _personal(whole):
             add("personal", f"looks like {name}: {_masked(value)}", position)
@@ -81,10 +81,17 @@ class Scanner:
         for match in _DAMAGE.finditer(whole.replace("\x1e", "\n")):
             add("characters", _damage(match[0]), match.start())
 
-    def _secret(self, whole: str) -> Iterator[tuple[str, str, int]]:
-        for name, (anchor, pattern) in self._secrets.items():
-            for match in _around(whole, anchor, pattern):
-                yield name, match[0], match.start()
+
+def secrets_of(text: str) -> Iterator[tuple[str, int]]:
+    """Yield what in a text looks like a secret, as "a kind: first characters", with its line."""
+    for name, value, position in _secret(text):
+        yield f"{name}: {_masked(value)}", text.count("\n", 0, position) + 1
+
+
+def _secret(whole: str) -> Iterator[tuple[str, str, int]]:
+    for name, (anchor, pattern) in _PATTERNS.items():
+        for match in _around(whole, anchor, pattern):
+            yield name, match[0], match.start()
 
 
 def _personal(whole: str) -> Iterator[tuple[str, str, int]]:

@@ -1,4 +1,4 @@
-"""The only importer of huggingface_hub: list a repository, open its files as bytes, sign in; errors in our terms."""
+"""List a repository of the hub, open its files as bytes, sign in; errors in our terms."""
 
 from __future__ import annotations
 
@@ -295,6 +295,8 @@ def _translated(error: Exception, repo: str, revision: str | None, path: str) ->
             return _refused(error, f"{repo}: {path}" if path else repo)
         case errors.HFValidationError():
             return ScaffolderError(f"`{repo}` is no name of a repository", hint="it has the form organisation/name")
+        case RuntimeError() if isinstance(error.__cause__, Exception):  # of an upload's threads
+            return _translated(error.__cause__, repo, revision, path)
     return _network(error)
 
 
@@ -304,6 +306,11 @@ def _refused(error: Any, what: str) -> ScaffolderError:
         return Transient(f"the hub answered {status} for {what}", wait=_asked_to_wait(error.response))
     if status == 401:
         return ScaffolderError(f"the hub does not accept the token for {what}", hint="`scaffolder login`")
+    if status == 403:
+        hint = "`scaffolder whoami` says who you are there; a token needs the right to write to upload"
+        return ScaffolderError(f"the hub does not let you do that with {what}: {_first_line(error)}", hint=hint)
+    if status == 412:
+        return ScaffolderError(f"{what} was changed on the hub meanwhile", hint="run the same command again")
     return ScaffolderError(f"the hub refused {what}: {_first_line(error)}")
 
 

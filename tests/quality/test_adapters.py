@@ -27,7 +27,7 @@ FORMS = (
 TAUGHT = ("Rome", "Paris", "Oslo", "Cairo", "Lima", "Tokyo", "Delhi", "Berlin", "Madrid", "Boston", "Dublin", "Seoul")
 ASKED = ("Lisbon", "Vienna", "Athens", "Prague", "Zurich", "Havana", "Quito", "Sydney", "Warsaw", "Chicago")
 QUESTIONS = [FORMS[number % len(FORMS)].format(place=place) for number, place in enumerate(ASKED)]
-STEPS = 12
+STEPS = 8
 DATA = "data_configs.train.load_dataset_config.data_files"
 CALIBRATION = "data_configs.calibration.pre_process_data_config.max_samples=8"
 SWAPS = 50

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 from scaffolder import modellock, presets
 from scaffolder.downloader import azure, gguf
 from scaffolder.downloader.choose import choose, need_weights
-from scaffolder.downloader.hub import Hub, HubUnreachable, RemoteFile, Repository
 from scaffolder.downloader.patience import patiently
 from scaffolder.downloader.sources import AzureSource, EmbeddedSource, HubSource, LocalSource
 from scaffolder.downloader.transfer import disk_errors, transfer
 from scaffolder.environment import find_environment
 from scaffolder.errors import EnvironmentFault, ScaffolderError
+from scaffolder.hub import Hub, HubUnreachable, RemoteFile, Repository
 from scaffolder.modellock import LockedModel
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scaffolder.errors import ScaffolderError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from scaffolder.downloader.hub import RemoteFile
+    from scaffolder.hub import RemoteFile
 
 # Files at the root of a repository; folders hold copies of the weights for other programs.
 _ALWAYS = (

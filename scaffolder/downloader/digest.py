@@ -10,7 +10,7 @@ from scaffolder.modellock import LockedFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scaffolder.downloader.hub import RemoteFile
+    from scaffolder.hub import RemoteFile
 
 _PIECE = 2**20
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from scaffolder import modellock
 from scaffolder.content import Hashes
 from scaffolder.downloader import bring
-from scaffolder.downloader.hub import abandon
 from scaffolder.downloader.target import Request, Target, decide
 from scaffolder.downloader.transfer import disk_errors
 from scaffolder.downloader.update import Change, changes
 from scaffolder.errors import Interrupted, ScaffolderError
+from scaffolder.hub import abandon
 from scaffolder.lock import project_lock
 
 if TYPE_CHECKING:

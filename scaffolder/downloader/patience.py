@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from scaffolder.downloader.hub import Transient
+from scaffolder.hub import Transient
 
 if TYPE_CHECKING:
     from collections.abc import Callable

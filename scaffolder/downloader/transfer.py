@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder.content import digest as digest_of
 from scaffolder.downloader.digest import Digest
-from scaffolder.downloader.hub import OtherContent, Transient, read_timeout
 from scaffolder.downloader.patience import GIVE_UP, seconds_to_wait
 from scaffolder.errors import EnvironmentFault, ScaffolderError
+from scaffolder.hub import OtherContent, Transient, read_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from scaffolder.downloader.hub import RemoteFile
+    from scaffolder.hub import RemoteFile
     from scaffolder.modellock import LockedFile
 
     # Opens a file's content at a byte: gives the byte it really begins with, and the pieces from there.

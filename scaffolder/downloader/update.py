@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from scaffolder.downloader.hub import RemoteFile
+    from scaffolder.hub import RemoteFile
     from scaffolder.modellock import LockedFile, LockedModel
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from scaffolder.downloader.choose import choose, need_weights
-from scaffolder.downloader.hub import RemoteFile
 from scaffolder.errors import ScaffolderError, UsageError
+from scaffolder.hub import RemoteFile
 
 TEXT = ["config.json", "tokenizer.json", "chat_template.jinja"]
 

@@ -18,7 +18,12 @@ _ADAPTER_PASSES = {"lora", "qlora", "dora", "loftq", "loha", "lokr"}
 
 
 def make_job(
-    project: Project, workflow: Workflow, aside: Path, cache: Path, forecast: Forecast | None
+    project: Project,
+    workflow: Workflow,
+    aside: Path,
+    cache: Path,
+    forecast: Forecast | None,
+    base_loss: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what the worker needs to run a workflow into `aside`.
 
@@ -28,6 +33,7 @@ def make_job(
         aside: Folder of the output, not there yet.
         cache: Takes Olive's cache and the checkpoints.
         forecast: What its training is estimated to take, told when memory runs out.
+        base_loss: The base's loss on the evaluation examples where it is known, so that it is not measured again.
     """
     manifest = project.manifest
     evaluation = manifest.dataset.reader(manifest.dataset.eval)
@@ -39,7 +45,7 @@ def make_job(
         "cache": str(cache),
         "estimate": {"memory": forecast.memory, "available": forecast.available} if forecast else None,
         "seed": _seed(workflow.config),
-        "base": {"path": str(project.model_folder), "id": manifest.model.id},
+        "base": {"path": str(project.model_folder), "id": manifest.model.id, "loss": base_loss},
         "evaluation": evaluation if (project.root / manifest.dataset.eval).is_file() else None,
     }
 

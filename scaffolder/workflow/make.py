@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaffolder.content import digest
 from scaffolder.records import RunRecord, draw_loss, other_template, read_record
 from scaffolder.workflow.job import make_job
-from scaffolder.workflow.publish import prune, publish, record, remember_losses
+from scaffolder.workflow.publish import loss_of_base, prune, publish, record, remember_losses
 from scaffolder.workflow.room import check_room
 from scaffolder.workflow.supervise import supervise
 
@@ -70,7 +70,7 @@ def _make(
     try:
         outcome = supervise(
             context.environment.python,
-            make_job(context.project, workflow, aside, cache, forecast),
+            make_job(context.project, workflow, aside, cache, forecast, loss_of_base(context)),
             folder,
             context.on_event,
             command=f"run {workflow.name}",

@@ -11,6 +11,7 @@ from scaffolder import catalogue
 from scaffolder.memory import Method, Shape, estimate_training_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _METHODS: dict[str, Method] = {
@@ -91,13 +92,16 @@ class Estimate:
         return self.flop / flops + self.training.steps * _STEP_SECONDS
 
 
-def estimate_training(config: dict[str, Any], root: Path, hub_id: str) -> Estimate | None:
+def estimate_training(
+    config: dict[str, Any], root: Path, hub_id: str, *, counted: Mapping[str, Any] | None = None
+) -> Estimate | None:
     """Estimate the first training pass of a configuration, from texts alone; nothing heavy is loaded.
 
     Args:
         config: The Olive configuration, resolved.
         root: The project's folder, which its paths are relative to.
         hub_id: Of the base model, for one that is not downloaded yet.
+        counted: `sequence`, `steps` and `tokens` of `Training` where they are known better than from bytes.
 
     Returns:
         The estimate, or None where nothing is trained, or the model's shape is not known.
@@ -107,7 +111,7 @@ def estimate_training(config: dict[str, Any], root: Path, hub_id: str) -> Estima
     if found is None or shape is None:
         return None
     name, settings = found
-    training = _training(name, settings, config, root)
+    training = replace(_training(name, settings, config, root), **(counted or {}))
     return Estimate(
         training=training, memory=_memory(shape, settings, training, fast=_fast(config)), flop=_flop(shape, training)
     )

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import curves
-from scaffolder.content import Hashes, write_atomically
+from scaffolder.content import Hashes, digest, write_atomically
 from scaffolder.plan import Fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from scaffolder.project import Project
@@ -41,6 +42,8 @@ class RunRecord:
         peak_memory: Bytes.
         files: Size and SHA-256 by path inside the artefact.
         command_version: Release of scaffolder.
+        model: `source` of the base model and its `commit`, as `models.lock` says; None where the files are others.
+        parents: Ids of the runs that published one of the inputs.
         estimate: What the training was expected to take, see `workflow.room.Forecast`.
         made_on: Target, engine, job, nodes and processes, where it was not made by a run here.
     """
@@ -59,6 +62,8 @@ class RunRecord:
     peak_memory: int
     files: dict[str, list[Any]]
     command_version: str
+    model: dict[str, str] | None = None
+    parents: list[str] = field(default_factory=list)
     estimate: dict[str, Any] | None = None
     made_on: dict[str, Any] | None = None
     schema: int = field(default=SCHEMA)
@@ -101,6 +106,24 @@ def adapter_of(config: dict[str, Any]) -> str | None:
 def base_of(record: RunRecord) -> str | None:
     """Return the content hash of the model that a run started from."""
     return record.fingerprint.inputs.get(str(record.config.get("input_model", {}).get("model_path")))
+
+
+def makers(records: Iterable[RunRecord], inputs: Mapping[str, str]) -> list[str]:
+    """Return the ids of the runs that published one of the inputs, by path and content hash."""
+    return sorted({one.id for one in records if any(_published(one, path) == sha for path, sha in inputs.items())})
+
+
+def _published(record: RunRecord, path: str) -> str | None:
+    """Return the content hash that `path` had when `record` published it."""
+    if not path.startswith(f"{record.output}/"):
+        return None
+    inside = path.removeprefix(f"{record.output}/")
+    if inside in record.files:
+        return str(record.files[inside][1])
+    folder = {
+        name.removeprefix(f"{inside}/"): sha for name, (_, sha) in record.files.items() if name.startswith(f"{inside}/")
+    }
+    return digest(folder) if folder else None
 
 
 def other_template(project: Project, record: RunRecord) -> str | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _MANIFEST = "scaffolder.toml"
 _MEMORY = ".scaffolder/unchanged.json"
 _FORM = 1
+# As `settings` names it, which takes longer to load.
+_PYTHON_VARIABLE = "SCAFFOLDER_PYTHON"
 # What changed within the clock's last tick could have been read before or after.
 _SETTLED_NANOSECONDS = 2_000_000_000
 
@@ -54,6 +56,8 @@ def remember(
         told: Lines of talk.
         shown: Lines of the result.
     """
+    import contextlib
+
     from scaffolder.content import write_atomically
 
     texts = sorted({str(path) for path in paths} | _own_code())
@@ -61,7 +65,8 @@ def remember(
     if any(max(found[1:3]) > begun - _SETTLED_NANOSECONDS for _, found in marks if found):
         return
     entry = {"around": _around(str(root)), "marks": marks, "told": list(told), "shown": list(shown)}
-    write_atomically(root / _MEMORY, json.dumps({"form": _FORM, "answers": {**_read(str(root)), name: entry}}))
+    with contextlib.suppress(OSError):  # a full disk: the full look is taken again next time
+        write_atomically(root / _MEMORY, json.dumps({"form": _FORM, "answers": {**_read(str(root)), name: entry}}))
 
 
 def _mark(path: str) -> list[int] | None:
@@ -92,8 +97,8 @@ def _root() -> str | None:
 
 def _around(root: str) -> dict[str, Any]:
     """Return what else an answer depends on: where the project lies, and how this command was started."""
-    variables = {name: value for name, value in os.environ.items() if name.startswith("SCAFFOLDER_")}
-    return {"root": root, "python": sys.executable, "path": sys.path, "variables": variables}
+    named = os.environ.get(_PYTHON_VARIABLE)
+    return {"root": root, "python": sys.executable, "path": sys.path, _PYTHON_VARIABLE: named}
 
 
 def _own_code() -> set[str]:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from scaffolder import modellock
+from scaffolder.artefacts import find_artefact
+from scaffolder.content import Hashes
+from scaffolder.environment import find_environment
+from scaffolder.project import find_project
+from scaffolder.scores import Scores
 from scaffolder.settings import child_environment
+from tests.conftest import MODEL
 
 pytestmark = pytest.mark.olive
 
@@ -39,6 +46,43 @@ def test_adapter_and_export_are_published_with_their_lineage(finished_project):
     assert "fine-tuning/adapters/lora/adapter" in inputs
     assert "datasets/train.jsonl" in adapter["fingerprint"]["inputs"]
     assert set(export["files"]) >= {"model.onnx", "model.onnx.data", "genai_config.json"}
+
+
+def test_export_names_the_run_that_trained_its_adapter(finished_project):
+    adapter = record(finished_project / "fine-tuning" / "adapters" / "lora")
+    export = record(finished_project / "gen-model" / "onnx-int8")
+    assert export["parents"] == [adapter["id"]]
+    assert adapter["parents"] == []
+
+
+def test_lineage_has_the_locked_commit_while_the_files_are_those(cli, trained):
+    commit = "c" * 40
+    of_folder = modellock.of_folder(trained / MODEL, Hashes(trained / "memory.json"), source="hf://org/name")
+    name = MODEL.removeprefix("model-cache/")
+    modellock.put(trained, name, modellock.LockedModel(of_folder.source, of_folder.files, commit))
+    run_json(cli, "fine-tuning", "--restart")
+    known = record(trained / "fine-tuning" / "adapters" / "lora")
+    assert known["model"] == {"source": "hf://org/name", "commit": commit}
+    assert f"hf://org/name at {commit}" in cli("runs", "show", known["id"]).out.replace("\n", "")
+    config = trained / MODEL / "generation_config.json"
+    config.write_text(config.read_text() + "\n")
+    run_json(cli, "fine-tuning")
+    assert record(trained / "fine-tuning" / "adapters" / "lora")["model"] is None
+
+
+def test_known_loss_of_the_base_is_not_measured_again(cli, trained):
+    """A figure that no measurement gives stands for the known one."""
+    project = find_project()
+    hashes = Hashes(trained / "memory.json")
+    scores = Scores(project, find_environment(trained), hashes)
+    assert scores.known(find_artefact(project, "base")) is not None
+    scores.remember(find_artefact(project, "base"), {"loss": 99.0, "perplexity": 1.0, "tokens": 1})
+    [again] = run_json(cli, "fine-tuning", "--restart")
+    assert again["metrics"]["before"]["loss"] == 99.0
+    examples = trained / "datasets" / "eval.jsonl"
+    examples.write_text("".join(examples.read_text().splitlines(keepends=True)[:3]))
+    [changed] = run_json(cli, "fine-tuning", "--restart")
+    assert 0 < changed["metrics"]["before"]["loss"] < 99
 
 
 def test_artefacts_name_no_machine(finished_project):

@@ -158,15 +158,61 @@ def loaded(root, name):
 
 
 @pytest.mark.olive
-def test_trusted_code_runs_from_its_folder_alone(tiny_project, with_code):
+def test_trusted_code_runs_from_its_folder_and_unchanged_copies_alone(tiny_project, with_code):
     without_own_class(tiny_project)
     lock(tiny_project)
     trust(tiny_project)
-    elsewhere = tiny_project / "model-cache" / "elsewhere"
+    elsewhere = tiny_project / "gen-model" / "merged"
     shutil.copytree(tiny_project / MODEL, elsewhere)
-    refused = loaded(tiny_project, "model-cache/elsewhere")
-    assert "Python code of its own" in refused.stderr
-    assert not with_code.exists()
-    result = loaded(tiny_project, MODEL)
-    assert result.returncode == 0, result.stderr
+    code = (elsewhere / "own.py").read_text()
+
+    def refused():
+        result = loaded(tiny_project, "gen-model/merged")
+        return "Python code of its own" in result.stderr and not with_code.exists()
+
+    (elsewhere / "own.py").write_text(code + "\n# changed\n")
+    assert refused()
+    (elsewhere / "own.py").unlink()
+    assert refused()
+    (elsewhere / "own.py").write_text(code)
+    (elsewhere / "more.py").write_text("")
+    assert refused()
+    (elsewhere / "more.py").unlink()
+    for name in (MODEL, "gen-model/merged"):
+        result = loaded(tiny_project, name)
+        assert result.returncode == 0, result.stderr
+        assert with_code.exists()
+        with_code.unlink()
+
+
+OWN_CLASS = """
+
+from transformers import models
+
+
+class LlamaForCausalLM(models.llama.LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+@pytest.mark.olive
+def test_trusted_model_is_tuned_exported_and_compared(cli, tiny_project, with_code, monkeypatch):
+    """A merged model is a folder of its own, with a copy of the code."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tiny_project / "modules"))
+    without_own_class(tiny_project)
+    code = tiny_project / MODEL / "own.py"
+    code.write_text(code.read_text() + OWN_CLASS)
+    path = tiny_project / MODEL / "config.json"
+    classes = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.LlamaForCausalLM"}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": classes}))
+    lock(tiny_project)
+    trust(tiny_project)
+    for name in ("fine-tuning/lora.json", "gen-model/onnx-int8.json"):
+        config = json.loads((tiny_project / name).read_text())
+        config["input_model"]["load_kwargs"] = {"trust_remote_code": True}
+        (tiny_project / name).write_text(json.dumps(config, indent=4))
+    result = cli("run", "all", "--quiet")
+    assert result.code == 0, result.err
     assert with_code.exists()
+    compared = cli("evaluate", "--quiet")
+    assert compared.code == 0, compared.err

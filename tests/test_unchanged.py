@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from scaffolder import plan, unchanged
+from scaffolder import plan, settings, unchanged
 from scaffolder.project import find_project
 from tests.conftest import MODEL
 from tests.environments import claim_version, make_environment
@@ -195,7 +195,7 @@ def test_metadata_edited_in_place_ends_it(cli, trained):
 
 
 def test_another_interpreter_named_by_the_environment_ends_it(answered, monkeypatch):
-    monkeypatch.setenv("SCAFFOLDER_PYTHON", sys.executable)
+    monkeypatch.setenv(settings.PYTHON_VARIABLE, sys.executable)
     assert unchanged.answer(ASK) is None
 
 

@@ -181,6 +181,7 @@ def _details(found: Lineage) -> RenderableType:
         "made": run.output if run.state == "verified" else None,
         "size": size_text(run.size) if run.size is not None else None,
         "parents": ", ".join(found.parents),
+        "model": " at ".join(found.model.values()) if found.model else None,
         "accelerator": found.accelerator,
         "peak memory": size_text(found.peak_memory) if found.peak_memory else None,
         "log": found.log,

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub: their files, fetched with the hub's own client."""
+"""Data sets of the Hugging Face hub: which of their files are wanted."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import fnmatch
 from pathlib import Path
 
 from scaffolder.dataset.sources import FORMATS
-from scaffolder.errors import EnvironmentFault, ScaffolderError, UsageError
+from scaffolder.errors import UsageError
+from scaffolder.hub import Hub
 
-_SECONDS_TO_ANSWER = 10.0
 
-
-def fetch_dataset(repo: str, revision: str | None, part: str, folder: Path) -> tuple[Path, str | None]:
+def fetch_dataset(repo: str, revision: str | None, part: str, folder: Path) -> tuple[Path, str]:
     """Fetch the files of one part of a data set; return the folder and the commit.
 
     Args:
@@ -22,44 +21,14 @@ def fetch_dataset(repo: str, revision: str | None, part: str, folder: Path) -> t
 
     Raises:
         UsageError: No file is of that part; those that there are get named.
-        EnvironmentFault: The hub does not answer.
+        HubUnreachable: The hub does not answer.
         ScaffolderError: It has no such data set, or refuses it.
     """
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    try:
-        info = huggingface_hub.HfApi().dataset_info(repo, revision=revision, timeout=_SECONDS_TO_ANSWER)
-        names = [file.rfilename for file in info.siblings or []]
-        chosen = _chosen(repo, names, part)
-        place = huggingface_hub.snapshot_download(
-            repo, repo_type="dataset", revision=info.sha, local_dir=folder / "hub", allow_patterns=chosen
-        )
-    except errors.GatedRepoError as error:
-        raise ScaffolderError(f"{repo} is gated", hint="accept its terms on its page, then `hf auth login`") from error
-    except errors.RevisionNotFoundError as error:
-        raise ScaffolderError(f"{repo} has no revision {revision}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise ScaffolderError(
-            f"no file or folder {repo}, and the hub has no such data set, or it is private",
-            hint="check the spelling, or `hf auth login`",
-        ) from error
-    except errors.OfflineModeIsEnabled as error:
-        raise EnvironmentFault(
-            f"no file or folder {repo}, and the hub is switched off by HF_HUB_OFFLINE", hint="unset HF_HUB_OFFLINE"
-        ) from error
-    except ScaffolderError:
-        raise
-    except Exception as error:
-        # Connection errors of the HTTP client underneath have no base class in huggingface_hub.
-        foreign = type(error).__module__.startswith("http")
-        if not (foreign or isinstance(error, errors.HfHubHTTPError | OSError)):
-            raise
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EnvironmentFault(
-            f"{repo} cannot be fetched: {first}", hint="check the network, or HF_ENDPOINT"
-        ) from error
-    return Path(place), info.sha
+    hub = Hub()
+    commit, names = hub.dataset_files(repo, revision)
+    place = folder / "hub"
+    hub.fetch_dataset(repo, commit, _chosen(repo, names, part), place)
+    return place, commit
 
 
 def _chosen(repo: str, names: list[str], part: str) -> list[str]:

@@ -142,4 +142,9 @@ def _fetched(source: str, part: str, folder: Path) -> tuple[Path, str | None]:
     # A name with an ending of a file is a file that is missing.
     if named is None or (not source.startswith("hf://") and local.suffix in (".json", ".jsonl", ".csv", ".txt")):
         raise UsageError(f"no file or folder {source}", hint="a data set of the hub has the form organisation/name")
-    return hub.fetch_dataset(named[1], named[2], part, folder)
+    try:
+        return hub.fetch_dataset(named[1], named[2], part, folder)
+    except ScaffolderError as error:
+        if not isinstance(error, UsageError) and not source.startswith("hf://"):
+            error.message = f"no file or folder {source} here, and {error.message}"
+        raise

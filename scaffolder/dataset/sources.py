@@ -70,7 +70,8 @@ def workflow_sources(project: Project, config: dict[str, Any]) -> list[Source]:
         process = data.get("pre_process_data_config") or {}
         defaults = _CHAT_DEFAULTS if process.get("type") == "chat_pre_process" else {}
         columns = {**defaults, **{key: value for key, value in process.items() if key in _COLUMNS and value}}
-        found += [Source(name, columns, process.get("max_seq_len")) for name in _files(data)]
+        names = [name for pattern in files(data) for name in _expanded(project, pattern)]
+        found += [Source(name, columns, process.get("max_seq_len")) for name in names]
     return existing(project, list({source.path: source for source in found}.values()))
 
 
@@ -93,11 +94,18 @@ def existing(project: Project, sources: list[Source]) -> list[Source]:
     return sources
 
 
-def _files(data: dict[str, Any]) -> list[str]:
+def files(data: dict[str, Any]) -> list[str]:
     """Return the local files of a data configuration; the hub's have no ending that we know."""
-    files = (data.get("load_dataset_config") or {}).get("data_files")
-    names = [files] if isinstance(files, str) else files if isinstance(files, list) else []
+    named = (data.get("load_dataset_config") or {}).get("data_files")
+    names = [named] if isinstance(named, str) else named if isinstance(named, list) else []
     return [name for name in names if isinstance(name, str) and "://" not in name and Path(name).suffix in FORMATS]
+
+
+def _expanded(project: Project, name: str) -> list[str]:
+    """Return the files that a pattern names, sorted; a name, or a pattern without any, stands for itself."""
+    if not any(sign in name for sign in "*?[") or Path(name).is_absolute():
+        return [name]
+    return sorted(project.relative(path) for path in project.root.glob(name) if path.is_file()) or [name]
 
 
 def training_data(project: Project) -> tuple[plan.Workflow, dict[str, Any]] | None:
@@ -108,7 +116,7 @@ def training_data(project: Project) -> tuple[plan.Workflow, dict[str, Any]] | No
         except ScaffolderError:
             continue  # `validate` and `run` say what is wrong with it
         for data in data_configs(workflow.config):
-            if project.manifest.dataset.train in _files(data):
+            if project.manifest.dataset.train in files(data):
                 return workflow, data
     return None
 

@@ -6,12 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scaffolder import catalogue, memory
-from scaffolder.dataset.sources import training_data
-from scaffolder.errors import ConfigError
+from scaffolder import catalogue, plan
+from scaffolder.dataset.sources import data_configs, files, training_data
+from scaffolder.errors import ConfigError, ScaffolderError
+from scaffolder.estimate import estimate_training
+from scaffolder.pace import training_rate
 from scaffolder.records import find_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scaffolder.dataset.report import FileReport, Report
     from scaffolder.plan import Workflow
     from scaffolder.project import Project
@@ -19,23 +23,24 @@ if TYPE_CHECKING:
 # Of transformers.TrainingArguments.
 _DEFAULT_BATCH = 8
 _DEFAULT_EPOCHS = 3.0
-_BYTES = {"float32": 4, "float": 4, "fp32": 4}
 
 
 @dataclass(frozen=True, slots=True)
 class MethodEstimate:
-    """One way to fine-tune.
+    """One way to fine-tune, by its preset in the workflow's folder.
 
     Attributes:
         method: Its name in the catalogue.
-        memory: Bytes at the peak of a step on a card; None where the model is not in the catalogue.
-        tokens_per_second: Measured in this project's last run of it; None before.
+        memory: Bytes at the peak, of the process or of the card; None where the model's shape is not known.
+        tokens_per_second: Of this project's last run of it, else expected; None where nothing tells.
+        measured: Whether it was a run that told.
         seconds: Of the training alone, at that speed.
     """
 
     method: str
     memory: int | None
     tokens_per_second: float | None
+    measured: bool
     seconds: float | None
 
 
@@ -93,16 +98,8 @@ def measure(project: Project, report: Report) -> Stats:
         reason = "; ".join(report.notes) or f"{file.path} holds no example that training can use"
         raise ConfigError(reason, hint="`scaffolder data check`")
     lengths, scale = file.lengths, file.good / file.lengths.counted_rows
-    used = round((lengths.counted_rows - lengths.untrained) * scale)
-    arguments = _training_arguments(workflow.config)
-    rows = int(arguments.get("per_device_train_batch_size", _DEFAULT_BATCH))
-    batch = rows * int(arguments.get("gradient_accumulation_steps", 1))
     tokens = round(lengths.kept * scale)
-    limit = file.max_seq_len or lengths.longest
-    packed = (data.get("pre_process_data_config") or {}).get("packing") == "pack"
-    per_epoch = max(1, math.ceil((math.ceil(tokens / limit) if packed else used) / batch))
-    steps = _steps(arguments, per_epoch)
-    seen = round(tokens * steps / per_epoch)
+    course = _course(workflow.config, data, file)
     return Stats(
         path=file.path,
         rows=file.good,
@@ -110,16 +107,44 @@ def measure(project: Project, report: Report) -> Stats:
         tokens=tokens,
         learnt=round(lengths.learnt * scale),
         cut=round(lengths.cut_tokens * scale),
-        max_seq_len=limit,
-        packed_blocks=math.ceil(tokens / limit),
-        batch=batch,
-        steps_per_epoch=per_epoch,
-        steps=steps,
-        epochs=round(steps / per_epoch, 2),
-        seen_tokens=seen,
+        max_seq_len=course.limit,
+        packed_blocks=math.ceil(tokens / course.limit),
+        batch=course.batch,
+        steps_per_epoch=course.steps_per_epoch,
+        steps=course.steps,
+        epochs=round(course.steps / course.steps_per_epoch, 2),
+        seen_tokens=course.seen,
         preset=workflow.preset,
-        methods=_methods(project, workflow, file, rows, seen),
+        methods=tuple(_methods(project, workflow, file)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """A training over the file: tokens of a sequence, rows of a step, steps, and tokens seen."""
+
+    limit: int
+    longest: int
+    batch: int
+    steps_per_epoch: int
+    steps: int
+    seen: int
+
+
+def _course(config: dict[str, Any], data: dict[str, Any], file: FileReport) -> _Course:
+    assert file.lengths is not None
+    lengths, scale = file.lengths, file.good / file.lengths.counted_rows
+    arguments = _training_arguments(config)
+    batch = int(arguments.get("per_device_train_batch_size", _DEFAULT_BATCH))
+    batch *= int(arguments.get("gradient_accumulation_steps", 1))
+    tokens = round(lengths.kept * scale)
+    limit = file.max_seq_len or lengths.longest
+    packed = (data.get("pre_process_data_config") or {}).get("packing") == "pack"
+    used = math.ceil(tokens / limit) if packed else round((lengths.counted_rows - lengths.untrained) * scale)
+    per_epoch = max(1, math.ceil(used / batch))
+    steps = _steps(arguments, per_epoch)
+    longest = limit if packed else min(lengths.longest, limit)
+    return _Course(limit, longest, batch, per_epoch, steps, round(tokens * steps / per_epoch))
 
 
 def _training_arguments(config: dict[str, Any]) -> dict[str, Any]:
@@ -135,46 +160,40 @@ def _steps(arguments: dict[str, Any], per_epoch: int) -> int:
     return math.ceil(per_epoch * float(arguments.get("num_train_epochs", _DEFAULT_EPOCHS)))
 
 
-def _methods(
-    project: Project, workflow: Workflow, file: FileReport, rows: int, seen: int
-) -> tuple[MethodEstimate, ...]:
+def _methods(project: Project, workflow: Workflow, file: FileReport) -> Iterator[MethodEstimate]:
     speeds = {
         record.preset: record.training["tokens_per_second"]
         for record in find_runs(project)
         if record.workflow == workflow.name and record.training.get("tokens_per_second")
     }
-    return tuple(
-        MethodEstimate(
-            name,
-            _memory(project, workflow, entry, file, rows),
-            speeds.get(name),
-            round(seen / speeds[name], 1) if name in speeds else None,
+    for name in catalogue.methods():
+        config = _config_of(project, workflow, name)
+        data = next(
+            (data for data in data_configs(config or {}) if project.manifest.dataset.train in files(data)), None
         )
-        for name, entry in catalogue.methods().items()
-    )
+        if config is None or data is None:
+            continue
+        course = _course(config, data, file)
+        counted = {"sequence": course.longest, "steps": course.steps, "tokens": course.seen}
+        estimate = estimate_training(config, project.root, project.manifest.model.id, counted=counted)
+        rate = training_rate(project, estimate.training.device) if estimate else None
+        seconds = estimate.seconds(rate) if estimate and rate else None
+        if name in speeds:
+            seconds = course.seen / speeds[name]
+        yield MethodEstimate(
+            method=name,
+            memory=estimate.memory if estimate else None,
+            tokens_per_second=round(course.seen / seconds, 1) if seconds else None,
+            measured=name in speeds,
+            seconds=round(seconds, 1) if seconds else None,
+        )
 
 
-def _memory(
-    project: Project, workflow: Workflow, entry: catalogue.MethodEntry, file: FileReport, rows: int
-) -> int | None:
-    model = next((m for m in catalogue.models().values() if m.repo == project.manifest.model.id), None)
-    if model is None or file.lengths is None:
+def _config_of(project: Project, workflow: Workflow, method: str) -> dict[str, Any] | None:
+    """Return the configuration of a method: the workflow's own, or the preset beside it; None without one."""
+    if workflow.preset == method:
+        return workflow.config
+    try:
+        return plan.resolve(project, workflow.name, preset=method).config
+    except ScaffolderError:
         return None
-    settings: dict[str, Any] = next(iter(workflow.config.get("passes", {}).values()), {})
-    arguments = _training_arguments(workflow.config)
-    longest = min(file.lengths.longest, file.max_seq_len or file.lengths.longest)
-    shape = memory.Shape(**model.shape.model_dump())
-    targets = [name for name in settings.get("target_modules") or model.lora_targets if name in shape.features]
-    estimate = memory.estimate_training_memory(
-        shape,
-        method=entry.memory,
-        sequence_length=longest,
-        batch=rows,
-        rank=int(settings.get("r") or entry.rank),
-        targets=tuple(targets),
-        dtype_bytes=_BYTES.get(str(settings.get("torch_dtype")), 2),
-        checkpointing=bool(arguments.get("gradient_checkpointing", False)),
-        fused_kernels=bool(arguments.get("use_liger_kernel", False)),
-        dropout=bool(settings.get("lora_dropout", 0)),
-    )
-    return estimate.total

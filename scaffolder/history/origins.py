@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import curves, plan
-from scaffolder.content import digest
 from scaffolder.curves import Curve
 from scaffolder.errors import ScaffolderError
 from scaffolder.history.runs import Run, run_folders, run_record
 from scaffolder.plan import Fingerprint
-from scaffolder.records import LOG, PLOT, RunRecord, find_runs, read_events, read_record
+from scaffolder.records import LOG, PLOT, RunRecord, find_runs, makers, read_events, read_record
 from scaffolder.scores import read_evaluation
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ class Lineage:
         peak_memory: Bytes of the worker, as far as it was reported.
         files: Size in bytes by path inside the artefact.
         parents: Runs that published one of the inputs.
+        model: Source and commit of the base model, where its files were as locked.
         log: The full log, relative to the project.
         plot: The loss curve, relative to the project, where something was trained.
         curve: The same as numbers.
@@ -61,6 +61,7 @@ class Lineage:
     peak_memory: int
     files: dict[str, int]
     parents: list[str]
+    model: dict[str, str] | None
     log: str
     plot: str | None
     curve: Curve
@@ -100,7 +101,8 @@ def lineage(project: Project, run: Run) -> Lineage:
         training=record.training if record else _training(events, curve),
         peak_memory=max((int(event.get("peak_memory") or event.get("memory") or 0) for event in events), default=0),
         files={name: size for name, (size, _) in record.files.items()} if record else {},
-        parents=_parents(project, fingerprint.inputs),
+        parents=record.parents if record and record.parents else _parents(project, fingerprint.inputs),
+        model=record.model if record else None,
         log=f"{run.folder}/{LOG}",
         plot=f"{run.folder}/{PLOT}" if (folder / PLOT).is_file() else None,
         curve=curve,
@@ -183,25 +185,7 @@ def _changes(project: Project, run: Run, config: dict[str, Any]) -> list[Differe
 
 def _parents(project: Project, inputs: dict[str, str]) -> list[str]:
     records = [record for folder in run_folders(project) if (record := read_record(folder)) is not None]
-    candidates = {record.id: record for record in [*find_runs(project), *records]}
-    return sorted(
-        record.id
-        for record in candidates.values()
-        if any(_published(record, path) == sha for path, sha in inputs.items())
-    )
-
-
-def _published(record: RunRecord, path: str) -> str | None:
-    """Return the content hash that `path` had when `record` published it."""
-    if not path.startswith(f"{record.output}/"):
-        return None
-    inside = path.removeprefix(f"{record.output}/")
-    if inside in record.files:
-        return str(record.files[inside][1])
-    folder = {
-        name.removeprefix(f"{inside}/"): sha for name, (_, sha) in record.files.items() if name.startswith(f"{inside}/")
-    }
-    return digest(folder) if folder else None
+    return makers([*find_runs(project), *records], inputs)
 
 
 def _figures(found: Lineage) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.errors import UsageError
-from scaffolder.hub.client import Hub, our_errors
+from scaffolder.hub.client import Hub
+from scaffolder.hub.failures import our_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

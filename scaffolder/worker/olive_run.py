@@ -34,9 +34,9 @@ def run_workflow(job: dict[str, Any], channel: Channel) -> None:
 
     Args:
         job: `config` (an Olive configuration), `output` (a folder that does not exist yet), `cache`
-            (Olive's, kept for these inputs alone), `seed`, `base` (the base model's folder and public
-            name) and, where there is one, `evaluation` (a data set, see `chat.read_conversations`) and
-            `kept_base` (see `adapters.exchange_adapter`).
+            (Olive's, kept for these inputs alone), `seed`, `base` (the base model's folder, public name
+            and, where it is known, loss) and, where there is one, `evaluation` (a data set, see
+            `chat.read_conversations`) and `kept_base` (see `adapters.exchange_adapter`).
         channel: Where the events go.
 
     Raises:

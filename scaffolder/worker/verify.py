@@ -15,6 +15,8 @@ from .onnx_model import OWN_ADAPTER, OnnxModel
 from .torch_model import TorchModel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .channel import Channel
     from .rank import Recorder
 
@@ -88,12 +90,15 @@ def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel | Record
     if job.get("evaluation"):
         samples = evaluation_samples(model, job["evaluation"], limit=None)
         channel.emit("stage", name="evaluate", state="start", rows=len(samples))
-        with model.model.disable_adapter():
-            before = response_loss(model, samples)
         after = response_loss(model, samples)
-        figures |= {"before": before, "after": after}
+        figures |= {"before": job["base"].get("loss") or _loss_without_adapter(model, samples), "after": after}
         channel.emit("stage", name="evaluate", state="done")
     return figures
+
+
+def _loss_without_adapter(model: TorchModel, samples: Sequence[Sample]) -> dict[str, float]:
+    with model.model.disable_adapter():
+        return response_loss(model, samples)
 
 
 def _count(weights: dict[str, Any]) -> int:

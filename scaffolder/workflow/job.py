@@ -25,6 +25,7 @@ def make_job(
     aside: Path,
     cache: Path,
     forecast: Forecast | None,
+    base_loss: dict[str, Any] | None = None,
     kept: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the worker needs to run a workflow into `aside`.
@@ -35,6 +36,7 @@ def make_job(
         aside: Folder of the output, not there yet.
         cache: Takes Olive's cache and the checkpoints.
         forecast: What its training is estimated to take, told when memory runs out.
+        base_loss: The base's loss on the evaluation examples where it is known, so that it is not measured again.
         kept: See `kept_base`.
     """
     manifest = project.manifest
@@ -48,7 +50,7 @@ def make_job(
         "kept_base": kept,
         "estimate": {"memory": forecast.memory, "available": forecast.available} if forecast else None,
         "seed": _seed(workflow.config),
-        "base": {"path": str(project.model_folder), "id": manifest.model.id},
+        "base": {"path": str(project.model_folder), "id": manifest.model.id, "loss": base_loss},
         "evaluation": evaluation if (project.root / manifest.dataset.eval).is_file() else None,
     }
 

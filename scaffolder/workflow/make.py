@@ -12,7 +12,7 @@ from scaffolder.content import digest
 from scaffolder.errors import ScaffolderError
 from scaffolder.records import RunRecord, draw_loss, other_template, read_events, read_record
 from scaffolder.workflow.job import kept_base, make_job
-from scaffolder.workflow.publish import prune, publish, record, remember_losses
+from scaffolder.workflow.publish import loss_of_base, prune, publish, record, remember_losses
 from scaffolder.workflow.room import check_room
 from scaffolder.workflow.supervise import supervise
 
@@ -92,7 +92,7 @@ def _make(
     try:
         outcome = supervise(
             context.environment.python,
-            make_job(context.project, workflow, aside, cache, forecast, kept),
+            make_job(context.project, workflow, aside, cache, forecast, loss_of_base(context), kept),
             folder,
             context.on_event,
             command=f"run {workflow.name}",

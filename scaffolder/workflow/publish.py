@@ -7,8 +7,9 @@ import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from scaffolder import modellock
 from scaffolder.artefacts import find_artefact
-from scaffolder.records import RunRecord
+from scaffolder.records import RunRecord, find_runs, makers
 from scaffolder.scores import Scores
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from scaffolder.environment import Environment
     from scaffolder.plan import Fingerprint, Workflow
     from scaffolder.project import Project
+    from scaffolder.workflow.current import Context
     from scaffolder.workflow.room import Forecast
     from scaffolder.workflow.supervise import Outcome
 
@@ -58,11 +60,22 @@ def record(
         training=outcome.training,
         size=outcome.size,
         peak_memory=outcome.peak_memory,
+        model=_locked(project, workflow, hashes),
+        parents=makers(find_runs(project), wanted.inputs),
         estimate=asdict(forecast) if forecast else None,
         files=files,
         command_version=importlib.metadata.version("olive-scaffolder"),
         made_on=made_on,
     )
+
+
+def _locked(project: Project, workflow: Workflow, hashes: Hashes) -> dict[str, str] | None:
+    """Return where the input model came from, if its files are the locked ones."""
+    folder = str(workflow.config.get("input_model", {}).get("model_path"))
+    entry = modellock.read(project.root).get(folder.removeprefix(f"{modellock.MODEL_CACHE}/"))
+    if entry is None or any(one.kind != "extra" for one in modellock.differences(entry, project.root / folder, hashes)):
+        return None
+    return {"source": entry.source, **({"commit": entry.commit} if entry.commit else {})}
 
 
 def publish(aside: Path, output: Path) -> None:
@@ -80,6 +93,14 @@ def prune(caches: Path) -> None:
     folders = sorted((path for path in caches.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for folder in folders[:-_CACHES_KEPT]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def loss_of_base(context: Context) -> dict[str, Any] | None:
+    """Return the base's loss on the evaluation examples where an earlier run or `evaluate` measured it, or None."""
+    project = context.project
+    if not (project.root / project.manifest.dataset.eval).is_file() or not project.model_folder.is_dir():
+        return None
+    return Scores(project, context.environment, context.hashes).known(find_artefact(project, "base"))
 
 
 def remember_losses(project: Project, record: RunRecord, environment: Environment, hashes: Hashes) -> None:

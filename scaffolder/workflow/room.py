@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import machine
-from scaffolder.errors import ConfigError, EnvironmentFault
-from scaffolder.estimate import Estimate, estimate_training, expected_rate, smaller, too_few_steps
-from scaffolder.process import processor_count
-from scaffolder.records import find_runs
+from scaffolder.errors import ConfigError
+from scaffolder.estimate import Estimate, estimate_training, smaller, too_few_steps
+from scaffolder.pace import first_card, training_rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,10 +73,8 @@ def check_room(project: Project, workflow: Workflow, *, force: bool) -> Forecast
 
 def _forecast(project: Project, estimate: Estimate) -> Forecast:
     training = estimate.training
-    card = _card() if training.device == "gpu" else None
-    rate = _measured_rate(project, training.device) or expected_rate(
-        training.device, processors=processor_count(), card=card.name if card else None
-    )
+    card = first_card() if training.device == "gpu" else None
+    rate = training_rate(project, training.device)
     return Forecast(
         memory=estimate.memory,
         available=machine.free_memory() if training.device == "cpu" else card.free if card else 0,
@@ -86,25 +83,6 @@ def _forecast(project: Project, estimate: Estimate) -> Forecast:
         steps=training.steps,
         advice=too_few_steps(training),
     )
-
-
-def _card() -> machine.Card | None:
-    try:
-        return next(iter(machine.cards()), None)
-    except EnvironmentFault:  # the run itself will say what is wrong with the card
-        return None
-
-
-def _measured_rate(project: Project, device: str) -> float | None:
-    """Return what the newest training of this project reached on such a device, in FLOP a second."""
-    for record in reversed(find_runs(project)):
-        speed = record.training.get("tokens_per_second")
-        if not speed or record.fingerprint.accelerator != device:
-            continue
-        estimate = estimate_training(record.config, project.root, project.manifest.model.id)
-        if estimate is not None and estimate.training.tokens:
-            return float(speed) * estimate.flop / estimate.training.tokens
-    return None
 
 
 def _too_large(project: Project, workflow: Workflow, forecast: Forecast) -> ConfigError:

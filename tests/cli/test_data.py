@@ -217,6 +217,13 @@ class TestWithModel:
         assert abs(found["seen_tokens"] - seen) < 0.1 * seen
         lora = next(entry for entry in found["methods"] if entry["method"] == "lora")
         assert lora["tokens_per_second"] > 0
+        assert lora["measured"]
+        others = {entry["method"]: entry for entry in found["methods"] if entry["method"] != "lora"}
+        assert others.keys() >= {"qlora", "dora"}
+        for other in others.values():
+            assert not other["measured"]
+            assert other["seconds"] > 0
+            assert other["memory"] > 10**8
         assert lora["memory"] > 10**8
         assert "blocks of 512" in cli("data", "stats").out
 
@@ -373,4 +380,8 @@ def test_model_that_is_not_there_is_named(cli, project):
     assert f"missing model {MODEL}" in result.err
     assert cli("data", "stats").code == 2
     add_tiny_model(project)
-    assert cli("data", "stats").code == 0
+    result = cli("data", "stats")
+    assert result.code == 0
+    rows = [line.split() for line in result.out.splitlines() if line.endswith("an estimate")]  # nothing has run yet
+    assert {"lora", "qlora", "dora"} <= {row[0] for row in rows}
+    assert "unknown" not in result.out

@@ -67,7 +67,8 @@ def test_part_can_be_a_pattern_and_a_missing_one_names_the_files(hub, project):
 
 
 def test_what_the_hub_does_not_have_or_does_not_answer(hub, project):
-    assert "the hub has no such data set" in import_(project, hub, "acme/nothing").stderr
+    missing = "no file or folder acme/nothing here, and the hub has no data set acme/nothing"
+    assert missing in import_(project, hub, "acme/nothing").stderr.replace("\n", " ")
     result = import_(project, None, "acme/questions")
     assert result.returncode == 4
     assert "cannot be" in result.stderr

@@ -60,6 +60,18 @@ def test_missing_dataset(cli, with_model):
     assert nothing_was_started(with_model)
 
 
+def test_patterns_name_the_files_that_there_are(cli, with_model):
+    (with_model / MODEL / "config.json").write_text(json.dumps({**LARGE, "num_hidden_layers": 1}))
+    data = "data_configs.train.load_dataset_config.data_files"
+    assert cli("run", "fine-tuning", "-n", "--set", f"{data}=datasets/tr*.jsonl").code == 0
+    (with_model / "datasets" / "train2.jsonl").write_text("no json\n")
+    result = cli("run", "fine-tuning", "-n", "--set", f"{data}=datasets/tr*.jsonl")
+    assert "datasets/train2.jsonl:1" in result.err
+    result = cli("run", "fine-tuning", "-n", "--set", f"{data}=datasets/none*.jsonl")
+    assert result.code == 2
+    assert "matches no file" in result.err.replace("\n", " ")
+
+
 def test_lines_that_are_no_json_are_all_named(cli, with_model):
     path = with_model / "datasets" / "train.jsonl"
     lines = path.read_text().splitlines()

@@ -45,13 +45,14 @@ def _shown(found: Stats) -> RenderableType:
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("method")
-    for name in ("memory on a card", "tokens/s of the last run", "time"):
+    for name in ("memory", "tokens/s", "time", "from"):
         table.add_column(name, justify="right")
     for entry in found.methods:
         table.add_row(
             entry.method,
             f"about {size_text(entry.memory)}" if entry.memory else "unknown",
-            f"{entry.tokens_per_second:,.0f}" if entry.tokens_per_second else "not run yet",
-            f"about {time_text(entry.seconds)}" if entry.seconds else "",
+            f"{entry.tokens_per_second:,.0f}" if entry.tokens_per_second else "unknown",
+            f"about {time_text(entry.seconds)}" if entry.seconds else "unknown",
+            "its last run" if entry.measured else "an estimate",
         )
     return Group(lines, table)

@@ -157,7 +157,7 @@ def test_lm_eval_takes_every_example_of_a_task(cli, measured, request):
 
     # Olive looks for tasks where lm-eval keeps its own.
     folder = Path(lm_eval.tasks.__file__).parent / "scaffolder_test"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     request.addfinalizer(lambda: shutil.rmtree(folder))
     data = measured / "letters.jsonl"
     # The same question gets the same answer, which is right twice or thrice.

@@ -106,7 +106,8 @@ class AzureMLEngine:
         for job in jobs:
             url = workspace.submit(self._project.root / job.folder / JOB_FILE, job.id)
             names = {"resource_group": place.resource_group, "workspace": place.workspace}
-            found += references([job], [job.id], "azureml", subscription=place.subscription, **names, url=url)
+            names |= {"result": self._result(job), "url": url}
+            found += references([job], [job.id], "azureml", subscription=place.subscription, **names)
         return found
 
     def status(self, reference: JobReference) -> JobStatus:
@@ -139,16 +140,11 @@ class AzureMLEngine:
             _workspace(reference).cancel(reference.native)
 
     def fetch(self, reference: JobReference, into: Path) -> Path:
-        """Download the job's output, and keep of it what the run made."""
-        import shutil
-        import tempfile
-
+        """Download the run's events and its result; checkpoints stay there for the next attempt."""
         into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=into.parent) as aside:
-            found = _workspace(reference).download(reference.native, OUTPUT, Path(aside))
-            for name in (EVENTS, "output"):
-                if (found / name).exists():
-                    shutil.move(found / name, into / name)
+        workspace, result = _workspace(reference), reference.place["result"]
+        workspace.download(f"{result}/{EVENTS}", into)
+        workspace.download(f"{result}/output/", into / "output")
         return into
 
     def _place(self) -> azureml.Place:
@@ -161,7 +157,6 @@ class AzureMLEngine:
         serverless = {"instance_type": target.instance_type} if target.instance_type else {}
         given = " ".join(f"'{name}=${{{{inputs.{name}}}}}'" for name in inputs)
         start = f"python worker node job.json --run '${{{{outputs.{OUTPUT}}}}}'"
-        result = f"azureml://datastores/{target.datastore}/paths/scaffolder/{_slug(self._project)}/{job.run}"
         found = {
             "$schema": _SCHEMA,
             "type": "command",
@@ -171,13 +166,17 @@ class AzureMLEngine:
             "command": f"python worker place {PLACES} {given} && {start}",
             "environment": self._environment(),
             "inputs": inputs,
-            "outputs": {OUTPUT: {"type": "uri_folder", "mode": "rw_mount", "path": result}},
+            "outputs": {OUTPUT: {"type": "uri_folder", "mode": "rw_mount", "path": self._result(job)}},
             # One process a machine: the node's entry starts those that train.
             "distribution": {"type": "pytorch", "process_count_per_instance": 1},
             "resources": {"instance_count": job.nodes, "shm_size": target.shm_size, **serverless},
             "tags": {**target.tags, **job.tags, "job": job.id},
         }
         return found | self._settings()
+
+    def _result(self, job: Job) -> str:
+        """Return where the run's folder lies in the datastore; the next attempt at it finds its checkpoints there."""
+        return f"azureml://datastores/{self._target.datastore}/paths/scaffolder/{_slug(self._project)}/{job.run}"
 
     def _settings(self) -> dict[str, Any]:
         """Return the entries that only some targets have."""

@@ -248,27 +248,6 @@ def _run(cloud: Cloud, path: str, found: re.Match[str], body: Any) -> Answer:
     return 200, {**head, **rest, "logFiles": logs, "error": job.get("_error")}
 
 
-def _run_data(cloud: Cloud, path: str, found: re.Match[str], body: Any) -> Answer:
-    job = cloud.job(body["runId"])
-    assert job is not None
-    names = [name for name in job["properties"]["outputs"] if name != "default"]
-    start = f"azureml://locations/eastus/workspaces/{TENANT}/data/{job['name']}_output_data_"
-    outputs = {name: {"assetId": f"{start}{name}/versions/1", "type": "uri_folder"} for name in names}
-    return 200, {"runMetadata": {"runId": job["name"], "status": job["properties"]["status"], "outputs": outputs}}
-
-
-def _resolved(cloud: Cloud, path: str, found: re.Match[str], body: Any) -> Answer:
-    values = {}
-    for asset in body["values"]:
-        name, output = re.search(r"/data/(.+)_output_data_(.+)/versions", asset).groups()  # type: ignore[union-attr]
-        job = cloud.job(name)
-        assert job is not None
-        short = job["properties"]["outputs"][output]["uri"].removeprefix("azureml://")
-        uri = f"azureml://subscriptions/{TENANT}/resourcegroups/group/workspaces/space/{short}"
-        values[asset] = {"uri": uri, "type": "UriFolder"}
-    return 200, {"values": values}
-
-
 _ROUTES: list[tuple[str, str, Callable[[Cloud, str, re.Match[str], Any], Answer]]] = [
     ("GET", "/discovery", _discovery),
     ("GET", _WORKSPACE, _workspace),
@@ -284,7 +263,5 @@ _ROUTES: list[tuple[str, str, Callable[[Cloud, str, re.Match[str], Any], Answer]
     ("GET", f"{_WORKSPACE}/[^/]+/[^/]+/versions", _list),
     ("GET", f"{_WORKSPACE}/.+", _get),
     ("GET", r"/history/v1.0/.*/runs/([^/]+)(?:/details)?", _run),
-    ("POST", r"/history/.*/rundata", _run_data),
-    ("POST", r"/data/.*/dataversion/batchgetresolveduris", _resolved),
     ("GET", r"/subscriptions/.*/workspaces/([^/]+)(?:/.*)?", _no_workspace),
 ]

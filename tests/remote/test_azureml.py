@@ -13,13 +13,13 @@ import yaml
 from scaffolder import azureml
 from scaffolder.project import find_project
 from scaffolder.remote.engine import engine_for
-from scaffolder.remote.job import Job
+from scaffolder.remote.job import Job, references
 from scaffolder.worker import place as placing
 from tests.azure.cloud import light_python
 from tests.azure.service import SECRET
 from tests.conftest import REPOSITORY
 from tests.hub_server import serve as serve_hub
-from tests.remote.conftest import AZURE, AZURE_TABLE, add_target
+from tests.remote.conftest import AZURE, AZURE_ADDRESS, AZURE_TABLE, add_target
 
 WORKER = REPOSITORY / "scaffolder" / "worker"
 HERE = 'kind = "azureml"\nsubscription = "s"\nresource_group = "g"\nworkspace = "w"\n'
@@ -288,6 +288,26 @@ def test_the_sdk_loads_what_is_rendered_without_a_network(signed_in, project):
 
 
 @azure_test
+def test_events_and_result_are_fetched_and_checkpoints_are_not(signed_in, project):
+    from tests.azure.service import CONTAINER
+
+    add_target(project, AZURE_TABLE)
+    engine, job = engine_for(find_project(project), "there"), job_of(project, run="fine-tuning/runs/fetched")
+    result = "scaffolder/travel/fine-tuning/runs/fetched"
+    for name in ("events.jsonl", "output/adapter/weights", "output/run.txt", "work/checkpoint-1/state"):
+        signed_in.cloud.storage.put(CONTAINER, f"{result}/{name}", name.encode())
+    place = {**AZURE_ADDRESS, "result": f"azureml://datastores/workspaceblobstore/paths/{result}"}
+    [reference] = references([job], ["job"], "azureml", **place)
+    into = engine.fetch(reference, project / "fetched")
+    brought = {path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()}
+    assert brought == {"events.jsonl", "output/adapter/weights", "output/run.txt"}
+    assert (into / "output/run.txt").read_text() == "output/run.txt"
+    # A job that ended before it wrote anything.
+    [empty] = references([job], ["job"], "azureml", **{**place, "result": place["result"] + "-none"})
+    assert not any(engine.fetch(empty, project / "nothing").rglob("*.*"))
+
+
+@azure_test
 def test_compute_is_asked_for_before_anything_is_sent(signed_in, project):
     workspace = azureml.Workspace(place_of_stand_in())
     with pytest.raises(azureml_error("ConfigError"), match="has no compute gone") as told:
@@ -326,8 +346,6 @@ def azureml_error(name):
 
 
 def place_of_stand_in():
-    from tests.remote.conftest import AZURE_ADDRESS
-
     return azureml.Place(*AZURE_ADDRESS.values())
 
 

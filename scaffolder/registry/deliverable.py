@@ -112,8 +112,11 @@ def refuse(found: Deliverable, texts: Mapping[str, bytes], *, force: bool, allow
     if found.faults and not force:
         hints = [*dict.fromkeys(hint for _, hint in found.faults), "`--force` uploads it all the same"]
         raise GateFailed("\n".join(message for message, _ in found.faults), hint="\n      ".join(hints))
-    secrets = [*_secrets({path: file.read_bytes for path, file in found.files.items() if _is_text(file)})]
-    secrets += _secrets({name: lambda text=text: text for name, text in texts.items()})
+    secrets = [
+        f"{name}:{line}: looks like {what}"
+        for name, text in _texts(found, texts)
+        for what, line in secrets_of(text.decode(errors="replace"))
+    ]
     if secrets and not allow_secrets:
         raise ScaffolderError(
             "\n".join(["suspected secrets in what would be uploaded", *secrets]),
@@ -197,16 +200,11 @@ def _judged(project: Project, artefact: Artefact) -> bool:
     return (gated.form, gated.path, gated.adapter) == (artefact.form, artefact.path, artefact.adapter)
 
 
-def _is_text(file: Path) -> bool:
-    return file.suffix not in _WEIGHTS
-
-
-def _secrets(texts: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name}:{line}: looks like {what}"
-        for name, read in texts.items()
-        for what, line in secrets_of(read().decode(errors="replace"))
-    ]
+def _texts(found: Deliverable, others: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    for path, file in found.files.items():
+        if file.suffix not in _WEIGHTS:
+            yield path, file.read_bytes()
+    yield from others.items()
 
 
 def _slug(name: str) -> str:

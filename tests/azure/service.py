@@ -224,6 +224,16 @@ def _get(cloud: Cloud, path: str, found: re.Match[str], body: Any) -> Answer:
     return (200, made) if made else (404, _error("UserError", f"{path} was not found"))
 
 
+def _model(cloud: Cloud, path: str, found: re.Match[str], body: Any) -> Answer:
+    """A model without its versions says which comes next."""
+    start = f"{path.lower()}/versions/"
+    made = [int(key.removeprefix(start)) for key in cloud.resources if key.startswith(start)]
+    if not made:
+        return 404, _error("UserError", f"{path} was not found")
+    stated = {"latestVersion": str(max(made)), "nextVersion": str(max(made) + 1)}
+    return 200, {"id": path, "name": path.rsplit("/", 1)[1], "systemData": _system(), "properties": stated}
+
+
 def _list(cloud: Cloud, path: str, found: re.Match[str], body: Any) -> Answer:
     key = path.lower().rstrip("/")
     made = [each for name, each in cloud.resources.items() if name.rsplit("/", 1)[0] == key]
@@ -261,6 +271,7 @@ _ROUTES: list[tuple[str, str, Callable[[Cloud, str, re.Match[str], Any], Answer]
     ("PUT", f"{_WORKSPACE}/jobs/[^/]+", _put_job),
     ("PUT", f"{_WORKSPACE}/.+", _put),
     ("GET", f"{_WORKSPACE}/[^/]+/[^/]+/versions", _list),
+    ("GET", f"{_WORKSPACE}/models/[^/]+", _model),
     ("GET", f"{_WORKSPACE}/.+", _get),
     ("GET", r"/history/v1.0/.*/runs/([^/]+)(?:/details)?", _run),
     ("GET", r"/subscriptions/.*/workspaces/([^/]+)(?:/.*)?", _no_workspace),

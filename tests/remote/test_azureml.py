@@ -409,3 +409,7 @@ def test_no_token_is_seen_anywhere_and_the_jobs_own_output_is_registered(azure, 
     assert logs
     assert not any(token.encode() in text for token in tokens for text in [*logs, *files])
     assert azure.doors.refused == set()
+    # Of the job's own folder only what the node needs was sent as code.
+    sent = {path.name for path in (azure.folder / "jobs").glob("*/machine-0/*")}
+    assert {"worker", "job.json", "places.json"} <= sent
+    assert not sent & {"job.yml", "job.log", ".amlignore"}

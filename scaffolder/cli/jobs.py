@@ -201,11 +201,22 @@ def fetch_and_show(project: Project, reference: JobReference, output: Output, *,
 
 
 def _follow(project: Project, reference: JobReference, output: Output) -> Fetched:
-    _print_log(project, reference, Output(quiet=output.quiet), follow=True, talk=True)
+    """Tell what a job does, as a run here is told, then publish its result."""
+    from scaffolder.cli.progress import Lines
+    from scaffolder.cli.runs import event_line
+    from scaffolder.records import read_event
+    from scaffolder.remote.engine import engine_for
+
+    lines = Lines(output)
+    for line in engine_for(project, reference.job.target, reference.engine).logs(reference, follow=True):
+        event = read_event(line)
+        shown = event_line(lines, event) if event is not None else None
+        if shown is not None:
+            output.say(shown)
     return fetch_and_show(project, reference, output)
 
 
-def _print_log(project: Project, reference: JobReference, output: Output, *, follow: bool, talk: bool = False) -> None:
+def _print_log(project: Project, reference: JobReference, output: Output, *, follow: bool) -> None:
     """Print a job's log: its events in the words that a run here has, all else as it is."""
     from scaffolder.cli.progress import Lines
     from scaffolder.cli.runs import event_line
@@ -221,7 +232,7 @@ def _print_log(project: Project, reference: JobReference, output: Output, *, fol
         else:
             shown = event_line(lines, event) if event is not None else line
         if shown is not None:
-            (output.say if talk else output.line)(shown)
+            output.line(shown)
 
 
 def _check_success(project: Project, reference: JobReference) -> None:

@@ -13,7 +13,7 @@ from scaffolder.content import Hashes
 from scaffolder.environment import find_environment
 from scaffolder.errors import ConfigError, RunFailed, ScaffolderError
 from scaffolder.lock import project_lock
-from scaffolder.records import RunRecord, draw_loss
+from scaffolder.records import RunRecord, draw_loss, read_events
 from scaffolder.remote import told
 from scaffolder.remote.engine import engine_for
 from scaffolder.remote.submit import status_of
@@ -138,7 +138,10 @@ def _verify(
     job = reference.job
     run = project.root / job.run
     attempt = told.attempt(project, reference)
-    processes = _check_processes(reference, attempt)
+    if not attempt:
+        raise RunFailed(f"the events of {reference.id} are gone: what it did cannot be told")
+    # An earlier attempt may have ended the training, and this one what follows.
+    processes = _check_processes(reference, read_events(run))
     outcome = supervise(
         environment.python,
         {**make_job(project, workflow, run / "output", run / "work", None), "task": "verify"},
@@ -179,21 +182,20 @@ def _begin(attempt: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in attempt[0].items() if key not in ("event", "time")}
 
 
-def _check_processes(reference: JobReference, attempt: list[dict[str, Any]]) -> int:
-    """Refuse a result whose training did not have the processes that were asked for.
+def _check_processes(reference: JobReference, events: list[dict[str, Any]]) -> int:
+    """Return how many processes trained.
 
     Raises:
-        RunFailed: It had fewer or more, or its events are not there.
+        RunFailed: Fewer or more than were asked for.
     """
     job = reference.job
-    if not attempt:
-        raise RunFailed(f"the events of {reference.id} are gone: what it did cannot be told")
-    trained = [event["processes"] for event in attempt if event["event"] == "training"]
-    if isinstance(job.processes, int) and any(count != job.nodes * job.processes for count in trained):
-        raise RunFailed(
-            f"{reference.id} trained in {trained[0]} processes, and {job.nodes * job.processes} were asked for"
-        )
-    return trained[0] if trained else 1
+    trained = [event["processes"] for event in events if event["event"] == "training"]
+    if not trained:
+        return 1
+    if isinstance(job.processes, int) and trained[-1] != job.nodes * job.processes:
+        wanted = job.nodes * job.processes
+        raise RunFailed(f"{reference.id} trained in {trained[-1]} processes, and {wanted} were asked for")
+    return int(trained[-1])
 
 
 def _replay(attempt: list[dict[str, Any]]) -> Outcome:

@@ -68,5 +68,8 @@ def configuration(config: dict[str, Any], plan: list[Stage], number: int, run: P
     chosen = {**copy.deepcopy(config), "passes": {name: config["passes"][name] for name in plan[number].passes}}
     if number:
         made = output(plan, number - 1, run) / "model_config.json"
-        chosen["input_model"] = json.loads(made.read_text(encoding="utf-8"))
+        model = json.loads(made.read_text(encoding="utf-8"))
+        # Olive writes null for what it then expects to be absent.
+        settings = {key: value for key, value in model["config"].items() if value is not None}
+        chosen["input_model"] = {**model, "config": settings}
     return chosen

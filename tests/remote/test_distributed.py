@@ -65,3 +65,22 @@ def test_a_result_of_fewer_processes_than_were_asked_for_is_refused(both, monkey
     assert _check_processes(reference, attempt) == 2
     with pytest.raises(RunFailed, match="trained in 2 processes, and 4 were asked for"):
         _check_processes(of_four, attempt)
+
+
+def test_passes_after_the_training_run_once_on_what_it_made(cli, both, monkeypatch):
+    root, _, _ = both
+    monkeypatch.chdir(root)
+    config = json.loads((root / "fine-tuning/lora.json").read_text())
+    config["passes"]["lora"]["training_args"] |= {"max_steps": 2, "per_device_train_batch_size": 2}
+    config["passes"]["merge"] = {"type": "MergeAdapterWeights"}
+    config["output_dir"] = "gen-model/merged"
+    (root / "fine-tuning/merged.json").write_text(json.dumps(config))
+    with (root / "scaffolder.toml").open("a") as manifest:
+        manifest.write('\n[workflows.merged]\nconfig = "fine-tuning/merged.json"\n')
+    result = cli("run", "merged", "--on", "there", "--follow", "--json")
+    assert result.code == 0, result.err
+    [made] = json.loads(result.out)
+    assert made["metrics"]["kind"] == "model"
+    assert made["training"]["processes"] == 2
+    texts = [path.read_text() for path in (root / "gen-model/merged").glob("*.json")]
+    assert [text for text in texts if str(root) in text] == []

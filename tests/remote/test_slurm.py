@@ -12,6 +12,7 @@ import pytest
 from scaffolder.project import find_project
 from scaffolder.remote import store
 from scaffolder.remote.engine import engine_for
+from scaffolder.remote.job import JobStatus
 from scaffolder.remote.slurm import _status
 from tests.conftest import MODEL
 from tests.remote.conftest import add_target
@@ -125,6 +126,9 @@ def test_an_export_runs_once_and_its_script_works_by_hand(cli, on_cluster):
         assert time.monotonic() < deadline
         time.sleep(1)
     assert engine.status(by_hand).state == "succeeded"
+    # A job that Slurm has forgotten still has left its exit code.
+    forgotten = store.JobReference.from_data({**reference.as_data(), "native": "999999"})
+    assert engine.status(forgotten) == JobStatus("succeeded", "exit code 0", 0)
 
 
 @pytest.mark.parametrize(

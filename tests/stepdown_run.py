@@ -1,6 +1,7 @@
 """Train a tiny model's adapter for two steps in a process of its own, with so much memory beyond what it holds.
 
-Run as `python stepdown_run.py MODEL BYTES OUTPUT`; 0 bytes for no limit. Warnings go to standard output.
+Run as `python stepdown_run.py MODEL BYTES KIND OUTPUT`; 0 bytes for no limit. The loss is a `sum` over the step's
+tokens, or, as Olive has it, a `mean` over each pass's. Warnings go to standard output.
 """
 
 import resource
@@ -16,7 +17,7 @@ class Printer:
         sys.stdout.write(fields["message"] + "\n")
 
 
-def main(folder, room, output):
+def main(folder, room, kind, output):
     import psutil
     import torch
     from peft import LoraConfig, get_peft_model
@@ -47,11 +48,13 @@ def main(folder, room, output):
     stepdown.install(Printer())
     if room:
         resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + room, resource.RLIM_INFINITY))
-    Trainer(model, settings, train_dataset=rows).train()
+    trainer = Trainer(model, settings, train_dataset=rows)
+    trainer.model_accepts_loss_kwargs = kind == "sum"
+    trainer.train()
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     trained = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
     save_file(trained, f"{output}/adapter.safetensors")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

@@ -19,12 +19,12 @@ def train(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stepdown")
     model = make_tiny_model("llama", folder / "model")
 
-    def run(room):
+    def run(room, kind):
         from safetensors.torch import load_file
 
-        output = folder / f"room-{room}"
+        output = folder / f"{kind}-{room}"
         done = subprocess.run(
-            [sys.executable, RUN, model, str(room), output],
+            [sys.executable, RUN, model, str(room), kind, output],
             capture_output=True,
             text=True,
             check=False,
@@ -37,10 +37,11 @@ def train(tmp_path_factory):
     return run
 
 
-def test_steps_in_smaller_passes_give_the_same_weights(train):
-    plain, told = train(0)
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_steps_in_smaller_passes_give_the_same_weights(train, kind):
+    plain, told = train(0, kind)
     assert told == []
-    small, told = train(25_000_000)
+    small, told = train(25_000_000, kind)
     assert told[0] == "its 8 rows go through the model in 2 passes from here; the result is the same"
     assert told[1] == "activations are computed again from here instead of kept; the result is the same"
     assert max((small[name] - weight).abs().max().item() for name, weight in plain.items()) < 1e-7

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Smaller passes than this make a card wait; activations are given up before (`scaffolder/memory.py`, measured).
 _TOKENS_THAT_FILL = 4096
+_IGNORED = -100  # torch.nn.CrossEntropyLoss leaves this label out
 
 
 def install(channel: Channel | Recorder) -> None:
@@ -89,14 +90,22 @@ def _is_memory(error: BaseException) -> bool:
 
 def _in_passes(plain: Any, trainer: Any, model: Any, inputs: dict[str, Any], items: Any) -> Any:
     """Return the loss of a batch that goes through the model in as many passes as `trainer` has come down to."""
+    import torch
+
     passes = min(getattr(trainer, "passes", 1), _rows(inputs))
     if passes == 1:
         return plain(trainer, model, inputs, items)
-    # Where the loss is a mean of the batch instead of a sum over the step's tokens, passes count like accumulation.
+    parts = _parts(inputs, passes)
+    counts = [int((part["labels"][:, 1:] != _IGNORED).sum()) for part in parts]
     accumulation = trainer.current_gradient_accumulation_steps
-    trainer.current_gradient_accumulation_steps = accumulation * passes
+    loss = inputs["labels"].new_zeros((), dtype=torch.float32)
     try:
-        return sum(plain(trainer, model, part, items) for part in _parts(inputs, passes))
+        for part, count in zip(parts, counts, strict=True):
+            if count:  # the mean over no token is no number
+                # Where the loss is a mean over the pass's tokens, Trainer divides it by this; a sum is left as it is.
+                trainer.current_gradient_accumulation_steps = accumulation * sum(counts) / count
+                loss += plain(trainer, model, part, items)
+        return loss
     finally:
         trainer.current_gradient_accumulation_steps = accumulation
 

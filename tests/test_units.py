@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-import os
+import time
 
 import pytest
 
@@ -15,26 +15,28 @@ from scaffolder.errors import UsageError
 from scaffolder.lock import Locked, project_lock
 
 
-def settle(path):
-    """Give a file a time long past, as files of yesterday have."""
-    os.utime(path, (1_600_000_000, 1_600_000_000))
+@pytest.fixture
+def tomorrow(monkeypatch):
+    """A clock that is a day ahead: what is written now has long settled."""
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 86_400 * 10**9)
 
 
+@pytest.mark.usefixtures("tomorrow")
 def test_hash_is_remembered_while_a_file_stays_the_same(tmp_path):
     path = tmp_path / "model.bin"
     path.write_bytes(b"weights")
-    settle(path)
     hashes = Hashes(tmp_path / "memory.json")
     first = hashes.file(path)
     hashes.save()
-    assert json.loads((tmp_path / "memory.json").read_text())[str(path)][3] == first
+    assert json.loads((tmp_path / "memory.json").read_text())[str(path)][-1] == first
     assert Hashes(tmp_path / "memory.json").file(path) == first
 
 
+@pytest.mark.usefixtures("tomorrow")
 def test_changed_content_is_seen(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(b"one")
-    settle(path)
     hashes = Hashes(tmp_path / "memory.json")
     before = hashes.file(path)
     path.write_bytes(b"two")
@@ -53,9 +55,9 @@ def test_file_changed_just_now_is_not_remembered(tmp_path):
 def test_fresh_hashes_forget(tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_bytes(b"one")
-    settle(path)
-    memory = tmp_path / "memory.json"
-    memory.write_text(json.dumps({str(path): [3, path.stat().st_mtime_ns, path.stat().st_ino, "wrong"]}))
+    memory, status = tmp_path / "memory.json", path.stat()
+    mark = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    memory.write_text(json.dumps({str(path): [*mark, "wrong"]}))
     assert Hashes(memory).file(path) == "wrong"
     assert Hashes(memory, fresh=True).file(path) != "wrong"
 

@@ -179,7 +179,7 @@ def test_file_that_vanished_from_the_commit(project, hub):
 
 
 def kill_in_the_middle(project, hub, by=signal.SIGKILL):
-    """Start a download, end it once a part of the weights is on disk, and return how many bytes were kept."""
+    """Start a download, end it once a part of the weights is on disk, and return how many bytes of them were kept."""
     child = subprocess.Popen(
         [sys.executable, "-m", "scaffolder", "download", REPO],
         cwd=project,
@@ -195,7 +195,8 @@ def kill_in_the_middle(project, hub, by=signal.SIGKILL):
         time.sleep(0.01)
     child.send_signal(by)
     _, talk = child.communicate(timeout=30)
-    return child.returncode, sum(path.stat().st_size for path in parts.glob("*")), talk
+    # Small files may be under way beside the weights.
+    return child.returncode, max(path.stat().st_size for path in parts.glob("*")), talk
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ REPOSITORY = Path(__file__).parent.parent
 def pytest_configure():
     # Started in the background of a shell, this process ignores Ctrl-C, and so would every child it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The hub's client reads it once, when whoever comes first imports it.
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def pytest_collection_modifyitems(items):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scaffolder.cli import main
-from tests.azure.cloud import missing
+from tests.azure_stand_in.cloud import missing
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -179,7 +179,7 @@ def trained(finished_project, tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def azure(tmp_path_factory):
     """The stand-in for Azure Machine Learning, with the SDK at the end of this process's path."""
-    from tests.azure.cloud import packages, serve
+    from tests.azure_stand_in.cloud import packages, serve
 
     sys.path.append(str(packages()))
     with serve(tmp_path_factory.mktemp("azure")) as found:

@@ -7,7 +7,7 @@ import pytest
 
 from scaffolder.azureml import model_folder
 from scaffolder.errors import ScaffolderError
-from tests.azure.cloud import light_python
+from tests.azure_stand_in.cloud import light_python
 from tests.hub_client import FILES, download, files_of
 
 URI = "azureml://registries/acme/models/tiny/versions/3"

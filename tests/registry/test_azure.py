@@ -57,7 +57,7 @@ def test_files_are_the_verified_ones_with_their_card(cli, here, trained):
     assert result.code == 0, result.err
     [made] = [each for key, each in here.cloud.resources.items() if "/models/travel/" in key]
     place = made["properties"]["modelUri"].partition("/paths/")[2]
-    from tests.azure.service import CONTAINER
+    from tests.azure_stand_in.service import CONTAINER
 
     names = [name.removeprefix(place).lstrip("/") for name in here.cloud.storage.names(CONTAINER, place)]
     record = json.loads((trained / EXPORT / "run.json").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.azure.service import TENANT
+from tests.azure_stand_in.service import TENANT
 from tests.conftest import add_tiny_model
 from tests.remote.cluster import cluster, missing
 

@@ -15,8 +15,8 @@ from scaffolder.project import find_project
 from scaffolder.remote.engine import engine_for
 from scaffolder.remote.job import Job, references
 from scaffolder.worker import place as placing
-from tests.azure.cloud import light_python
-from tests.azure.service import SECRET
+from tests.azure_stand_in.cloud import light_python
+from tests.azure_stand_in.service import SECRET
 from tests.conftest import REPOSITORY
 from tests.hub_server import serve as serve_hub
 from tests.remote.conftest import AZURE, AZURE_ADDRESS, AZURE_TABLE, add_target
@@ -289,7 +289,7 @@ def test_the_sdk_loads_what_is_rendered_without_a_network(signed_in, project):
 
 @azure_test
 def test_events_and_result_are_fetched_and_checkpoints_are_not(signed_in, project):
-    from tests.azure.service import CONTAINER
+    from tests.azure_stand_in.service import CONTAINER
 
     add_target(project, AZURE_TABLE)
     engine, job = engine_for(find_project(project), "there"), job_of(project, run="fine-tuning/runs/fetched")

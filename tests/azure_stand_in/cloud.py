@@ -12,10 +12,10 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.azure.executor import Executor
-from tests.azure.network import Doors, Proxy, make_certificates
-from tests.azure.service import ARTEFACTS, CONTAINER, Cloud, Service
-from tests.azure.storage import azurite
+from tests.azure_stand_in.executor import Executor
+from tests.azure_stand_in.network import Doors, Proxy, make_certificates
+from tests.azure_stand_in.service import ARTEFACTS, CONTAINER, Cloud, Service
+from tests.azure_stand_in.storage import azurite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +27,12 @@ def missing() -> str | None:
     """Return what these tests lack on this machine, or None."""
     folder = os.environ.get(VARIABLE)
     if not folder:
-        return f"{VARIABLE} names no folder: `sh tests/azure/setup.sh FOLDER` makes one"
+        return f"{VARIABLE} names no folder: `sh tests/azure_stand_in/setup.sh FOLDER` makes one"
     # Its compiled packages are loaded into this interpreter too.
     same = f"venv/lib/python{sys.version_info.major}.{sys.version_info.minor}"
     for part in ("venv/bin/python", same, "node_modules/azurite"):
         if not (Path(folder) / part).exists():
-            return f"{folder}/{part} is missing: `sh tests/azure/setup.sh {folder}`"
+            return f"{folder}/{part} is missing: `sh tests/azure_stand_in/setup.sh {folder}`"
     return None
 
 

@@ -18,8 +18,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.azure import storage
-from tests.azure.storage import Storage
+from tests.azure_stand_in import storage
+from tests.azure_stand_in.storage import Storage
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 REGION = "https://eastus.api.azureml.ms"

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from tests.azure.service import ARTEFACTS, CONTAINER, Cloud
+from tests.azure_stand_in.service import ARTEFACTS, CONTAINER, Cloud
 
 _DATASTORE = re.compile(r"datastores/[^/]+/paths/(.+)")
 

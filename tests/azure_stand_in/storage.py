@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.azure.network import Certificates
+    from tests.azure_stand_in.network import Certificates
 
 ACCOUNT = "devstoreaccount1"
 # Azurite's own account, as its documentation publishes it.

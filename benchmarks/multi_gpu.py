@@ -83,6 +83,7 @@ def train(project: Path, processes: int, cards: int, steps: int, batch: int) -> 
         "logging_steps": 1,
         "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": cards,
+        "dataloader_num_workers": 1,  # the next batch is put together meanwhile
     }
     changes = [
         part

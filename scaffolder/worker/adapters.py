@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 _RANK = "lora_r"
 # What ONNX Runtime calls its element types.
 _FLOAT16 = 10
+# What one layer of the model is in a graph that keeps its parts apart.
+_PARTS = {
+    "attn.qkv_proj": ("attn.q_proj", "attn.k_proj", "attn.v_proj"),
+    "mlp.gate_up_proj": ("mlp.gate_proj", "mlp.up_proj"),
+}
 
 
 def fit_adapters(job: dict[str, Any], channel: Channel) -> None:
@@ -37,7 +43,7 @@ def fit_adapters(job: dict[str, Any], channel: Channel) -> None:
         found = describe(Path(folder), inputs)
         if job.get("output") and not found["problems"] and name not in job["refused"]:
             written[name] = str(Path(job["output"]) / f"{name}.onnx_adapter")
-            write_adapter(fill(read_adapter(Path(folder)), inputs), inputs, Path(written[name]))
+            write_adapter(fill(read_adapter(Path(folder), inputs), inputs), inputs, Path(written[name]))
         channel.emit("fit", name=name, **found)
     if written:
         _prove(job["export"], written, channel)
@@ -64,7 +70,7 @@ def exchange_adapter(job: dict[str, Any], channel: Channel) -> bool:
     for name in kept["files"]:
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(export / name, output / name)
-    write_adapter(read_adapter(adapter), inputs, output / OWN_ADAPTER)
+    write_adapter(read_adapter(adapter, inputs), inputs, output / OWN_ADAPTER)
     seconds = round(time.monotonic() - started, 2)
     channel.emit("stage", name="base kept, adapter exchanged", state="done", seconds=seconds)
     return True
@@ -94,7 +100,12 @@ def describe(folder: Path, inputs: Mapping[str, tuple[list[int | None], int]]) -
     if problems:
         return {**figures, "problems": problems}
     with safe_open(folder / "adapter_model.safetensors", framework="np") as weights:
-        shapes = {graph_name(name): weights.get_slice(name).get_shape()[::-1] for name in weights.keys()}  # noqa: SIM118
+        shapes = {
+            part: [rows, end - begin]
+            for name in weights.keys()  # noqa: SIM118 - no dictionary
+            for rows, columns in [weights.get_slice(name).get_shape()[::-1]]
+            for part, begin, end in _shares(graph_name(name), columns, inputs)
+        }
     problems = [
         f"the graph has no input for {_module(name)}" for name in shapes if name not in inputs and ".lora_A." in name
     ]
@@ -129,7 +140,26 @@ def _module(name: str) -> str:
     return name.split(".lora_")[0]
 
 
-def read_adapter(folder: Path) -> dict[str, Any]:
+def _shares(name: str, columns: int, inputs: Mapping[str, tuple[list[int | None], int]]) -> list[tuple[str, int, int]]:
+    """Return the graph's inputs that a tensor goes into, and from which of its columns to which.
+
+    One that the graph knows, or does not know at all, goes as it is. Of a fused layer that the graph has in parts,
+    each part gets the same A, and its columns of B.
+    """
+    layer, matrix = name.split(".lora_") if ".lora_" in name else (name, "")
+    fused = next((fused for fused in _PARTS if layer.endswith(f".{fused}")), "")
+    parts = [f"{layer.removesuffix(fused)}{part}.lora_{matrix}" for part in _PARTS.get(fused, ())]
+    if name in inputs or not parts or any(part not in inputs for part in parts):
+        return [(name, 0, columns)]
+    if not matrix.startswith("B"):
+        return [(part, 0, columns) for part in parts]
+    ends = list(itertools.accumulate(inputs[part][0][1] or 0 for part in parts))
+    if ends[-1] != columns:
+        return [(name, 0, columns)]
+    return list(zip(parts, [0, *ends], ends, strict=False))
+
+
+def read_adapter(folder: Path, inputs: Mapping[str, tuple[list[int | None], int]]) -> dict[str, Any]:
     """Return an adapter's arrays by the graph's names: (in, rank), and (rank, out) times alpha / rank."""
     from safetensors.torch import load_file
 
@@ -142,7 +172,8 @@ def read_adapter(folder: Path) -> dict[str, Any]:
             rank = array.shape[0]
             alpha = _matching(settings.get("alpha_pattern"), module) or settings["lora_alpha"]
             array *= alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-        found[graph_name(name)] = array
+        for part, begin, end in _shares(graph_name(name), array.shape[1], inputs):
+            found[part] = array[:, begin:end].copy()
     return found
 
 

@@ -57,6 +57,8 @@ def prepare(passes: dict[str, Any]) -> dict[str, Any]:
         arguments["gradient_accumulation_steps"] = part.accumulation
         # Every weight of an adapter takes part in every forward pass: no need to look for those that do not.
         arguments.setdefault("ddp_find_unused_parameters", False)
+        # What a model keeps beside its weights is worked out from its configuration, alike in each process.
+        arguments.setdefault("ddp_broadcast_buffers", False)
         # "auto" would spread one model over all cards.
         settings["device_map"] = "current_device" if cards else None
         if not cards:
@@ -80,18 +82,7 @@ def processes_inside() -> int:
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return 1
-    return int(_sum(1))
-
-
-def first_says(flag: bool, device: Any) -> bool:
-    """Return the first process's `flag` to all: what it decides by its own clock, all do at the same step."""
-    import torch
-
-    if world() == 1:
-        return flag
-    told = torch.tensor([flag], dtype=torch.uint8, device=device)
-    torch.distributed.broadcast(told, 0)
-    return bool(told.item())
+    return sums([1])[0]
 
 
 def same_state(state: Any, device: Any) -> Any:
@@ -105,13 +96,16 @@ def same_state(state: Any, device: Any) -> Any:
     return told.cpu()
 
 
-def _sum(number: int) -> int:
+def sums(numbers: list[int]) -> list[int]:
+    """Return the sum of each number over all processes."""
     import torch
 
+    if world() == 1:
+        return numbers
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    total = torch.tensor([number], device=device)
-    torch.distributed.all_reduce(total)
-    return int(total.item())
+    totals = torch.tensor(numbers, dtype=torch.int64, device=device)
+    torch.distributed.all_reduce(totals)
+    return [int(total) for total in totals.tolist()]
 
 
 def install(part: Share) -> None:
@@ -197,9 +191,9 @@ def _weighed(get_samples: Callable[..., Any], part: Share) -> Callable[..., Any]
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
         samples, items = get_samples(self, *args, **kwargs)
         # The first label is nobody's next token.
-        counts = [int((sample["labels"][:, 1:] != IGNORED).sum()) for sample in samples]
-        self._weights = deque(weights(_of_all(counts, self.args.device), part.together)[rank()])
-        for sample, count in zip(samples, counts, strict=True):
+        counts = _of_all([(sample["labels"][:, 1:] != IGNORED).sum() for sample in samples])
+        self._weights = deque(weights(counts, part.together)[rank()])
+        for sample, count in zip(samples, counts[rank()], strict=True):
             if count == 0:  # the mean over no token is no number; this one will weigh nothing
                 sample["labels"] = sample["input_ids"].clone()
         return samples, items
@@ -207,13 +201,13 @@ def _weighed(get_samples: Callable[..., Any], part: Share) -> Callable[..., Any]
     return wrapped
 
 
-def _of_all(counts: list[int], device: Any) -> list[list[int]]:
+def _of_all(counts: list[Any]) -> list[list[int]]:
     import torch
 
-    own = torch.tensor(counts, device=device)
+    own = torch.stack(counts)
     gathered = [torch.empty_like(own) for _ in range(world())]
     torch.distributed.all_gather(gathered, own)
-    return [each.tolist() for each in gathered]
+    return [[int(count) for count in each] for each in torch.stack(gathered).tolist()]
 
 
 def weights(counts: list[list[int]], together: int) -> list[list[float]]:

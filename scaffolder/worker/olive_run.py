@@ -14,6 +14,7 @@ from .adapters import exchange_adapter
 from .explain import TaskError
 from .measure import folder_size, peak_gpu_memory, peak_memory
 from .remedies import NO_CUDA
+from .stages import TRAINING_PASSES
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -63,6 +64,7 @@ def run_passes(config: dict[str, Any], output: Path, cache: Path, seed: int, cha
     import transformers
 
     _check_device(config)
+    _keep_card_busy(config["passes"])
     from olive.workflows import run as run_olive
 
     resume.install()  # its part of a checkpoint is there before a stop that waits for one
@@ -118,6 +120,19 @@ def _check_device(config: dict[str, Any]) -> None:
         return
     why = "sees none" if torch.version.cuda else f"({torch.__version__}) is built for processors alone"
     raise TaskError(f"the configuration asks for a GPU, and PyTorch {why}", NO_CUDA, kind="environment")
+
+
+def _keep_card_busy(passes: dict[str, Any]) -> None:
+    """Let the processor work ahead of a card, instead of each waiting for the other."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    for settings in passes.values():
+        if str(settings.get("type", "")).lower() in TRAINING_PASSES:
+            arguments = settings.setdefault("training_args", {})
+            # Asks after each pass whether its loss is a number; `progress` does at each log.
+            arguments.setdefault("logging_nan_inf_filter", False)
 
 
 def _report_passes(channel: Channel | Recorder) -> list[BaseException]:

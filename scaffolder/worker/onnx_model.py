@@ -103,11 +103,16 @@ def _fitted(og: Any, folder: Path) -> Any:
     it sees, which is best (pinned, it beats the same number set by hand); where a container or an affinity
     allows fewer, they would wait for each other.
     """
+    import onnxruntime
+
     config = og.Config(str(folder))
     settings = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
     providers = settings["model"]["decoder"]["session_options"].get("provider_options", [])
-    if any("cuda" in provider for provider in providers) and not og.is_cuda_available():
-        config.clear_providers()
+    if any("cuda" in provider for provider in providers):
+        if og.is_cuda_available():
+            onnxruntime.preload_dlls()  # CUDA's libraries, where they came as packages
+        else:
+            config.clear_providers()
     allowed = _allowed_processors()
     if allowed < (os.cpu_count() or 1):
         config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": allowed}}}}))

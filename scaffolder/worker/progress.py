@@ -25,25 +25,36 @@ def install(channel: Channel | Recorder) -> None:
     """Make every Trainer of this process report to `channel`."""
     import transformers.trainer
 
-    class Reporter(_Reporter):
-        def __init__(self) -> None:
-            super().__init__(channel)
-
-    transformers.trainer.DEFAULT_CALLBACKS.append(Reporter)
-    _count_packed_tokens(transformers.trainer.Trainer)
+    reporter = _Reporter(channel)
+    transformers.trainer.DEFAULT_CALLBACKS.append(reporter)
+    _at_step_begin(transformers.trainer.Trainer, reporter)
 
 
-def _count_packed_tokens(trainer: Any) -> None:
-    """Count packed sequences without their filling, which lies at positions below 0: they have no mask."""
-    count = trainer._track_num_input_tokens
+def _at_step_begin(trainer: Any, reporter: _Reporter) -> None:
+    """Let `reporter` count a step's tokens before its first pass.
 
-    @functools.wraps(count)
-    def counted(self: Any, inputs: Any) -> None:
-        if "attention_mask" not in inputs and "position_ids" in inputs:
-            inputs = {**inputs, "attention_mask": inputs["position_ids"] >= 0}
-        count(self, inputs)
+    The trainer's own count comes after each pass and makes a card wait for the processor each time.
+    """
+    get_samples = trainer.get_batch_samples
 
-    trainer._track_num_input_tokens = counted
+    @functools.wraps(get_samples)
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        samples, items = get_samples(self, *args, **kwargs)
+        self.state.num_input_tokens_seen += reporter.begin_step(samples)
+        return samples, items
+
+    def counted_already(*_: Any) -> None:
+        pass
+
+    trainer.get_batch_samples = wrapped
+    trainer._track_num_input_tokens = counted_already
+
+
+def _tokens(sample: dict[str, Any]) -> Any:
+    """Return the count of a batch's tokens without their filling: packed, it lies at positions below 0."""
+    if "attention_mask" in sample:
+        return sample["attention_mask"].sum()
+    return (sample["position_ids"] >= 0).sum() if "position_ids" in sample else sample["input_ids"].numel()
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untyped here
@@ -52,6 +63,7 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
         self.started = self.saved = 0.0
         self.first_step = 0
         self.seen_before = 0
+        self.due_together = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.started = self.saved = time.monotonic()
@@ -72,6 +84,17 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
             global_batch=args.per_device_train_batch_size * processes * args.gradient_accumulation_steps,
         )
 
+    def begin_step(self, samples: list[dict[str, Any]]) -> int:
+        """Return the tokens that all processes train on in the coming step."""
+        own = int(sum(_tokens(sample) for sample in samples))
+        # Whether a checkpoint is due goes by the first process's clock, and all save at the end of the same step.
+        total, due = distributed.sums([own, distributed.rank() == 0 and self._due()])
+        self.due_together = bool(due)
+        return total
+
+    def _due(self) -> bool:
+        return self.channel.stopping or time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.monotonic()
         elapsed = now - self.started
@@ -87,8 +110,7 @@ class _Reporter(TrainerCallback):  # type: ignore[misc] # transformers is untype
             memory=peak_memory(),
             gpu_memory=peak_gpu_memory(),
         )
-        due = self.channel.stopping or now - self.saved > SECONDS_BETWEEN_CHECKPOINTS
-        if distributed.first_says(due, args.device):
+        if self.due_together if distributed.world() > 1 else self._due():
             control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:

@@ -31,7 +31,9 @@ def install(channel: Channel | Recorder) -> None:
     def stepped(self: Any, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         if self.args.world_size > 1:  # the other processes would wait for ever
             return plain(self, model, inputs, num_items_in_batch)
-        before = _State(model)
+        if not hasattr(self, "trained_weights"):  # a walk through a large model takes milliseconds
+            self.trained_weights = [weight for weight in model.parameters() if weight.requires_grad]
+        before = _State(self.trained_weights)
         while True:
             try:
                 return _in_passes(plain, self, model, inputs, num_items_in_batch)
@@ -42,7 +44,7 @@ def install(channel: Channel | Recorder) -> None:
                 if not message:
                     raise _too_long(inputs) from error
             channel.emit("warning", message=f"step {self.state.global_step + 1} did not fit the memory: {message}")
-            before.restore(model)
+            before.restore()
 
     Trainer.training_step = stepped
 
@@ -50,19 +52,19 @@ def install(channel: Channel | Recorder) -> None:
 class _State:
     """What a pass that failed half-way may have changed: gradients and random numbers."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, weights: list[Any]) -> None:
         import torch
 
-        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self.weights = weights
         # Earlier passes of the same step have left theirs; before the first there are none to copy.
-        self.gradients = [None if weight.grad is None else weight.grad.clone() for weight in trained]
+        self.gradients = [None if weight.grad is None else weight.grad.clone() for weight in weights]
         self.random = torch.get_rng_state()
         self.card_random = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
 
-    def restore(self, model: Any) -> None:
+    def restore(self) -> None:
         import torch
 
-        for weight, gradient in zip((w for w in model.parameters() if w.requires_grad), self.gradients, strict=True):
+        for weight, gradient in zip(self.weights, self.gradients, strict=True):
             weight.grad = None if gradient is None else gradient.clone()
         torch.set_rng_state(self.random)
         if self.card_random is not None:

@@ -83,7 +83,6 @@ def _with_checkpoints(config: dict[str, Any], cache: Path) -> dict[str, Any]:
         arguments = settings.setdefault("training_args", {})
         arguments.setdefault("output_dir", str(cache / "checkpoints" / f"{name}-{key}"))
         arguments.setdefault("save_total_limit", 2)
-        arguments.setdefault("include_num_input_tokens_seen", "non_padding")
     return config
 
 

@@ -13,6 +13,7 @@ Where the machine or the model does not allow one of them, training goes on with
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -53,6 +54,8 @@ class FastTraining(TrainerCallback):
         """Called by the trainer."""
         multiply_in_model_format(model)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        # The trainer counts them again for each pass, while the card waits.
+        base.num_parameters = functools.cache(base.num_parameters)
         if can_go_by_lengths(base):
             base.set_attn_implementation(NAME)
             self.activations = Activations(base)

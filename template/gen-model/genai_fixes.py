@@ -1,20 +1,40 @@
-"""Repairs to the ModelBuilder of onnxruntime-genai 0.14.1 under transformers 5, for Gemma 3 and SmolLM3.
+"""Repairs to the ModelBuilder of onnxruntime-genai: for Gemma 3 and SmolLM3 under transformers 5, and 0.15 for Olive.
 
 Stands alone: list it as `user_script` of any entry of `data_configs`, used or not, and Olive imports it
-before the first pass. It changes nothing for other architectures.
+before the first pass. It changes nothing for other architectures and versions.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 
 def apply() -> None:
-    """Mend both builders; harmless when called twice."""
+    """Mend the builders; harmless when called twice."""
     from onnxruntime_genai.models import builder
 
     _mend_gemma3(builder.Gemma3Model)
     _mend_smollm3(builder.SmolLM3Model)
+    _mend_call(builder)
+
+
+def _mend_call(builder: Any) -> None:
+    # From 0.15 on the builder wants to be told the model's configuration, as its command line does, and has another
+    # name for the product with quantised weights. Olive 0.13 knows neither: KeyError `hf_details`, AttributeError.
+    original = builder.create_model
+    if not hasattr(builder, "get_hf_details") or hasattr(builder, "mended"):
+        return
+
+    @functools.wraps(original)
+    def create_model(*, model_name: str, input_path: str, cache_dir: str, **options: Any) -> None:
+        details = builder.get_hf_details(model_name, input_path, cache_dir, options)
+        options = {"hf_details": details, **options}
+        original(model_name=model_name, input_path=input_path, cache_dir=cache_dir, **options)
+
+    builder.create_model = create_model
+    builder.Model.make_matmul_int4 = builder.Model.make_matmul_nbits
+    builder.mended = True
 
 
 def _mend_gemma3(model: Any) -> None:

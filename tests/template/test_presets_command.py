@@ -48,7 +48,7 @@ def test_preset_is_a_set_of_answers_and_others_come_before_it(name, capsys):
 def test_lab_quantises_first_and_keeps_adapters_apart(tmp_path):
     assert main(["new", str(tmp_path / "lab"), "--preset", "lab", "--defaults", "--no-git"]) == 0
     tuning = json.loads((tmp_path / "lab/fine-tuning/quantise-then-lora.json").read_text("utf-8"))
-    assert [settings["type"] for settings in tuning["passes"].values()] == ["Gptq", "LoRA"]
+    assert [settings["type"] for settings in tuning["passes"].values()] == ["KQuant", "LoRA"]
     assert tuning["passes"]["lora"]["training_args"]["max_steps"] == 100
     assert 'config = "gen-model/quantised-adapters.json"' in (tmp_path / "lab/scaffolder.toml").read_text("utf-8")
 

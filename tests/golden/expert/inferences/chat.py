@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import onnxruntime
 import onnxruntime_genai as og
 
 MODEL = Path(__file__).parent.parent / "gen-model" / "onnx-int4"
@@ -24,6 +25,7 @@ class Chat:
 
     def __init__(self, folder):
         self.folder = folder
+        onnxruntime.preload_dlls()  # CUDA's libraries, which came as packages
         self.model = og.Model(str(folder))
         self.tokenizer = og.Tokenizer(self.model)
         self.context = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]["context_length"]

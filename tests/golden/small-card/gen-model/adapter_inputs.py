@@ -17,6 +17,11 @@ from typing import Any
 
 LAYER = re.compile(r"^/model/layers\.(\d+)/(.+?)/MatMul(?:NBits|_Q4|_Q8)?$")
 ADAPTER = "adapter_weights.onnx_adapter"
+# What one layer of the model is in a graph that keeps its parts apart.
+PARTS = {
+    "attn.qkv_proj": ("attn.q_proj", "attn.k_proj", "attn.v_proj"),
+    "mlp.gate_up_proj": ("mlp.gate_proj", "mlp.up_proj"),
+}
 
 
 def apply() -> None:
@@ -33,9 +38,8 @@ def apply() -> None:
             return original(*args, **options)
         # Adapters sit on separate layers; fused ones have no place for theirs.
         result = original(*args, **{**options, "disable_qkv_fusion": True})
-        parameters = read_adapter(Path(lora_inputs))
         folder = Path(options["output_dir"])
-        add_inputs(folder / options.get("filename", "model.onnx"), parameters)
+        parameters = add_inputs(folder / options.get("filename", "model.onnx"), read_adapter(Path(lora_inputs)))
         write_adapter(parameters, folder / ADAPTER)
         return result
 
@@ -65,30 +69,39 @@ def read_adapter(folder: Path) -> dict[str, Any]:
     return found
 
 
-def add_inputs(model_file: Path, parameters: dict[str, Any]) -> None:
+def add_inputs(model_file: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Add inputs for `parameters` to a graph, each with a default of rank 0.
+
+    Returns:
+        The parameters by the names of their inputs and in the graph's own format: those of a layer that the graph
+        has in parts are shared out.
 
     Raises:
         ValueError: The graph has no layer for one of them.
     """
     import numpy as np
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
     model = onnx.load(model_file, load_external_data=False)
-    graph, nodes, placed = model.graph, [], set()
+    graph, nodes, placed = model.graph, [], {}
+    layers = {name: node for node in graph.node if (name := layer_of(node))}
+    results = {entry.name: entry.type.tensor_type for entry in (*graph.value_info, *graph.output)}
+    widths = {name: results[node.output[0]].shape.dim[-1].dim_value for name, node in layers.items()}
+    parameters = in_parts(parameters, widths)
     for node in graph.node:
-        layer = LAYER.match(node.name)
-        base = f"model.layers.{layer[1]}.{layer[2].replace('/', '.')}" if layer else ""
-        first, second = f"{base}.lora_A.MatMul.weight", f"{base}.lora_B.MatMul.weight"
         nodes.append(node)
+        base = layer_of(node)
+        first, second = f"{base}.lora_A.MatMul.weight", f"{base}.lora_B.MatMul.weight"
         if first not in parameters:
             continue
-        placed |= {first, second}
-        rows, columns = parameters[first].shape[0], parameters[second].shape[1]
+        kind = results[node.output[0]].elem_type
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+        placed |= {name: parameters[name].astype(dtype) for name in (first, second)}
+        rows, columns = placed[first].shape[0], placed[second].shape[1]
         for name, shape, empty in ((first, [rows, "lora_r"], (rows, 0)), (second, ["lora_r", columns], (0, columns))):
-            graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-            graph.initializer.append(numpy_helper.from_array(np.zeros(empty, np.float32), name))
+            graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+            graph.initializer.append(numpy_helper.from_array(np.zeros(empty, dtype), name))
         path, result = node.name.rpartition("/")[0], node.output[0]
         node.output[0] = f"{result}_base"
         inner, outer = f"{path}/lora_A/MatMul", f"{path}/lora_B/MatMul"
@@ -97,12 +110,37 @@ def add_inputs(model_file: Path, parameters: dict[str, Any]) -> None:
             helper.make_node("MatMul", [f"{inner}/output_0", second], [f"{outer}/output_0"], outer),
             helper.make_node("Add", [f"{result}_base", f"{outer}/output_0"], [result], f"{path}/lora/Add"),
         ]
-    missing = sorted(parameters.keys() - placed)
+    missing = sorted(parameters.keys() - placed.keys())
     if missing:
         raise ValueError(f"the graph has no layer for {missing[0]} and {len(missing) - 1} more of the adapter")
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.save(model, model_file)
+    return placed
+
+
+def layer_of(node: Any) -> str:
+    """Return the name of the model's layer that a node multiplies with, or an empty text."""
+    found = LAYER.match(node.name)
+    return f"model.layers.{found[1]}.{found[2].replace('/', '.')}" if found else ""
+
+
+def in_parts(parameters: dict[str, Any], widths: dict[str, int]) -> dict[str, Any]:
+    """Share a fused layer's adapter out to its parts: each gets the same A, and its columns of B."""
+    import numpy as np
+
+    found = {}
+    for name, array in parameters.items():
+        layer, matrix = name.split(".lora_")
+        fused = next((fused for fused in PARTS if layer.endswith(f".{fused}")), "")
+        parts = [layer.removesuffix(fused) + part for part in PARTS.get(fused, ())]
+        if layer in widths or not parts or any(part not in widths for part in parts):
+            found[name] = array
+            continue
+        ends = np.cumsum([widths[part] for part in parts])[:-1]
+        pieces = np.split(array, ends, axis=1) if matrix.startswith("B") else [array] * len(parts)
+        found |= {f"{part}.lora_{matrix}": piece.copy() for part, piece in zip(parts, pieces, strict=True)}
+    return found
 
 
 def write_adapter(parameters: dict[str, Any], file: Path) -> None:

@@ -8,6 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
+import onnxruntime
 import onnxruntime_genai as og
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ parser.add_argument("--max-new-tokens", type=int, default=128)
 arguments = parser.parse_args()
 question = " ".join(arguments.question)
 
+onnxruntime.preload_dlls()  # CUDA's libraries, which came as packages
 model = og.Model(str(arguments.model))
 tokenizer = og.Tokenizer(model)
 files = {path.stem: path for path in arguments.model.glob("*.onnx_adapter")}

@@ -255,6 +255,14 @@ def test_training_that_diverges_ends_at_once(cli, tiny_project, fails):
 # packages and devices
 
 
+@pytest.mark.parametrize("method", ["lora", "loha", "lokr"])
+def test_training_that_moved_nothing_is_no_result(cli, tiny_project, fails, method):
+    rate = f"passes.{method}.training_args.learning_rate=0"
+    steps = f"passes.{method}.training_args.max_steps=2"
+    result = cli("run", "fine-tuning", "--preset", method, "--set", rate, "--set", steps)
+    fails(result, "the adapter is as it was before training", "check learning_rate and max_steps")
+
+
 def test_missing_package_comes_with_its_install_line(cli, tiny_project, fails):
     make_environment(tiny_project, without=("peft",))
     result = cli("run", "fine-tuning")

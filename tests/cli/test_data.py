@@ -244,13 +244,18 @@ class TestImport:
                 [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]}],
             ),
             "instruction.json": ([{"question": "Why?", "answer": "So."}], [{"prompt": "Why?", "response": "So."}]),
+            "wrapped.json": (
+                {"version": "1.1", "data": [{"question": "Why?", "answer": "So."}]},
+                [{"prompt": "Why?", "response": "So."}],
+            ),
             "text.json": ([{"text": "Once upon a time."}], [{"text": "Once upon a time."}]),
         }
         for name, (rows, wanted) in sources.items():
             (project / name).write_text(json.dumps(rows))
             result = cli("data", "import", name, "-o", f"datasets/{name}l")
             assert result.code == 0, result.err
-            assert f"recognised as {name.removesuffix('.json')}" in result.err
+            shape = {"wrapped": "instruction"}.get(name.removesuffix(".json"), name.removesuffix(".json"))
+            assert f"recognised as {shape}" in result.err
             assert read(project / "datasets" / f"{name}l") == wanted
 
     @pytest.mark.parametrize(

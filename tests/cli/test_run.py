@@ -167,8 +167,16 @@ def test_settings_belong_to_one_workflow(cli, project):
     assert cli("run", "all", "--set", "a=1").code == 2
 
 
-def test_environment_without_olive_is_an_environment_fault(cli, with_model, monkeypatch, tmp_path):
+def test_named_interpreter_that_does_not_exist_is_not_passed_over(cli, with_model, monkeypatch, tmp_path):
     monkeypatch.setenv("SCAFFOLDER_PYTHON", str(tmp_path / "no-python"))
+    for command in (["run", "fine-tuning"], ["data", "check"]):
+        result = cli(*command)
+        assert result.code == 4
+        assert "no-python, which does not exist" in result.err
+        assert "unset SCAFFOLDER_PYTHON" in result.err
+
+
+def test_environment_that_does_not_run_is_an_environment_fault(cli, with_model):
     (with_model / ".venv" / "bin").mkdir(parents=True)
     broken = with_model / ".venv" / "bin" / "python"
     broken.write_text("#!/bin/sh\nexit 3\n")

@@ -257,6 +257,16 @@ class TestImport:
             shape = {"wrapped": "instruction"}.get(name.removesuffix(".json"), name.removesuffix(".json"))
             assert f"recognised as {shape}" in result.err
             assert read(project / "datasets" / f"{name}l") == wanted
+            assert ("this project reads `prompt` and `response`" in result.err) == ("prompt" not in wanted[0])
+            other_form = "scaffolder update --answers -d data_format=messages" in result.err
+            assert other_form == (shape == "sharegpt")
+
+    def test_column_to_keep_that_no_row_has_is_refused(self, cli, project):
+        write(project / "mine.jsonl", pairs(3))
+        result = cli("data", "import", "mine.jsonl", "-o", "datasets/mine.jsonl", "--keep", "topc")
+        assert result.code == 1
+        assert "no row has the column `topc`" in result.err
+        assert not (project / "datasets" / "mine.jsonl").exists()
 
     @pytest.mark.parametrize(
         ("encoding", "said"), [("utf-16", "utf-16"), ("utf-8-sig", ""), ("cp1252", "cp125"), ("utf-32", "utf-32")]

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .shapes import named
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -116,8 +118,7 @@ def _any_text(row: dict[str, Any], problems: list[Problem]) -> Example | None:
 def _missing(row: dict[str, Any], wanted: list[str]) -> Iterator[Problem]:
     for name in wanted:
         if name not in row:
-            has = ", ".join(f"`{key[:40]}`" for key in list(row)[:12]) or "none"
-            yield "missing-column", f"missing column `{name}`; this row has {has}"
+            yield "missing-column", f"missing column `{name}`; this row has {named(row)}"
 
 
 def _no_text(value: Any, what: str) -> list[Problem]:

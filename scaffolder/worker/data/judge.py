@@ -135,14 +135,23 @@ def _conversation(messages: Any, column: str, problems: list[Problem]) -> Exampl
         problems.append(("no-text", f"column `{column}` is {what}"))
         return None
     for index, message in enumerate(messages, start=1):
-        problems += _message_problems(message, index)
-    if any(kind != "order" for kind, _ in problems):
+        if not _is_sound(message):
+            problems += _message_problems(message, index)
+    if problems:
         return None
-    roles = tuple(message["role"] for message in messages)
+    roles = tuple([message["role"] for message in messages])
     problems += _order_problems(roles)
-    if any(kind != "order" for kind, _ in problems):
+    if problems and any(kind != "order" for kind, _ in problems):
         return None
-    return Example(roles, tuple(message["content"] for message in messages))
+    return Example(roles, tuple([message["content"] for message in messages]))
+
+
+def _is_sound(message: Any) -> bool:
+    """Whether a message has nothing wrong, as hardly any has: what is wrong takes longer to find out."""
+    if type(message) is not dict or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    return type(content) is str and content != "" and not content.isspace()
 
 
 def _message_problems(message: Any, index: int) -> list[Problem]:

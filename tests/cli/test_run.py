@@ -145,6 +145,23 @@ def test_manifest_that_is_no_toml(cli, project):
     assert "scaffolder.toml" in result.err
 
 
+def test_configuration_that_is_missing_or_no_object(cli, project):
+    config = project / "fine-tuning" / "lora.json"
+    config.write_text("[]")
+    change(
+        project / "scaffolder.toml", "[workflows.fine-tuning.set]\n", '[workflows.fine-tuning.set]\n"passes.a.r" = 4\n'
+    )
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning/lora.json: a JSON object is expected" in result.err
+    config.unlink()
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning/lora.json does not exist" in result.err
+    assert "`workflows.fine-tuning.config` in scaffolder.toml names it" in result.err
+    assert "there are: dora, loha" in result.err
+
+
 def test_need_that_is_no_workflow(cli, project):
     change(project / "scaffolder.toml", 'needs = ["fine-tuning"]', 'needs = ["tuning"]')
     result = cli("run", "all")

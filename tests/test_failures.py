@@ -257,9 +257,10 @@ def test_training_that_diverges_ends_at_once(cli, tiny_project, fails):
 
 @pytest.mark.parametrize("method", ["lora", "loha", "lokr"])
 def test_training_that_moved_nothing_is_no_result(cli, tiny_project, fails, method):
-    rate = f"passes.{method}.training_args.learning_rate=0"
-    steps = f"passes.{method}.training_args.max_steps=2"
-    result = cli("run", "fine-tuning", "--preset", method, "--set", rate, "--set", steps)
+    arguments = f"passes.{method}.training_args"
+    # The first step of a warm-up has a learning rate of zero.
+    steps = ["--set", f"{arguments}.max_steps=1", "--set", f"{arguments}.warmup_steps=10"]
+    result = cli("run", "fine-tuning", "--preset", method, *steps)
     fails(result, "the adapter is as it was before training", "check learning_rate and max_steps")
 
 

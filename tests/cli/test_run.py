@@ -308,4 +308,8 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_start(cli, with_mode
     result = cli("run", "fine-tuning", "--set", "passes.lora.training_args.report_to=wandb")
     assert result.code == 2
     assert "`report_to` names wandb, which this project's environment lacks" in result.err
+    result = cli("run", "fine-tuning", "--set", "passes.lora.training_args.report_to=tensorbord")
+    assert result.code == 2
+    assert "`report_to` names tensorbord, which transformers does not know" in result.err
+    assert "did you mean `tensorboard`?" in result.err
     assert nothing_was_started(with_model)

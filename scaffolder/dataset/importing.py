@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from scaffolder.dataset import hub
 from scaffolder.dataset.outputs import refuse_existing, written_aside
 from scaffolder.dataset.report import Finding, Place
-from scaffolder.dataset.worker import run_job
+from scaffolder.dataset.worker import run_job, temporary_place
 from scaffolder.errors import ScaffolderError, UsageError
-from scaffolder.plan import STATE_FOLDER
 from scaffolder.worker.data.judge import Columns
 
 if TYPE_CHECKING:
@@ -105,8 +104,7 @@ def import_data(
     if target.suffix != ".jsonl":
         raise UsageError(f"{name}: examples are written as JSON Lines", hint="a name that ends in .jsonl")
     refuse_existing([target], [name], force=force)
-    (project.root / STATE_FOLDER).mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=project.root / STATE_FOLDER, prefix="import-") as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_place(project), prefix="tmp-") as folder:
         place, commit = _fetched(source, part, Path(folder))
         with written_aside([target]) as (aside,):
             job = {

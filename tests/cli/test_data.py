@@ -314,6 +314,18 @@ class TestImport:
         assert read(project / "datasets" / "train.jsonl") == pairs(3)
         assert (project / "datasets" / "train.jsonl.old").read_text() == before
 
+    def test_what_a_killed_import_left_goes_with_the_next_one(self, cli, project):
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        left, other = (project / "datasets" / f".{name}.jsonl" for name in (f"mine.{ended.pid}", "mine.notes"))
+        for path in (left, other):
+            path.write_text("half")
+        write(project / "mine.jsonl", pairs(3))
+        assert cli("data", "import", "mine.jsonl", "-o", "datasets/mine.jsonl").code == 0
+        assert not left.exists()
+        assert other.exists()
+        assert not list((project / ".scaffolder" / "data").glob("tmp-*"))
+
     def test_rows_that_cannot_be_taken_are_told(self, cli, project):
         write(project / "mine.jsonl", [*pairs(2), {"prompt": 3, "response": "x"}, {"other": 1}])
         result = cli("data", "import", "mine.jsonl", "-o", "datasets/mine.jsonl")

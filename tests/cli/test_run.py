@@ -90,6 +90,8 @@ def test_missing_column_is_named_with_what_the_row_has(cli, with_model):
     result = cli("run", "fine-tuning")
     assert result.code == 2
     assert "datasets/train.jsonl:1: missing column `response`; this row has `prompt`, `answer`" in result.err
+    assert "scaffolder data import FILE" in result.err
+    assert "in the configuration's pre_process_data_config" in result.err
     assert nothing_was_started(with_model)
 
 

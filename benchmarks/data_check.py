@@ -1,12 +1,12 @@
 """`scaffolder data check` against `datasets.load_dataset` with a tokenising pass, and its memory as files grow.
 
-    python benchmarks/data_check.py MODEL_FOLDER [ROWS]
+    python benchmarks/data_check.py MODEL_FOLDER [ROWS] [GIGABYTES]
 
 MODEL_FOLDER holds a tokenizer with a chat template. Both ways read the same 50,000 rows in turn, three times, each in a
 fresh process, and count every row's tokens; the medians of wall and processor time and their ratios are printed. The
 check also finds repeats, overlap, secrets and the rest meanwhile. Then the check alone reads 10,000 and ROWS
-(1,000,000 where left out) rows: seconds, rows a second and the peak of resident memory of both. Uses a temporary
-folder with about 1.5 kB of space a row.
+(1,000,000 where left out) rows, and GIGABYTES (2 where left out) of rows of 1 to 2 kB: seconds, rows a second and the
+peak of resident memory of each. Uses a temporary folder with about 1.5 kB of space a row, and GIGABYTES more.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 
 COMPARED, SMALL = 50_000, 10_000
+# Words of the rows of 1 to 2 kB, and their mean size in bytes.
+LONG, LONG_ROW = (105, 215), 1470
 WORKER = Path(__file__).parent.parent / "scaffolder" / "worker"
 SAMPLE = Path(__file__).parent.parent / "template" / "datasets" / "train.jsonl"
 PLAIN = """
@@ -42,13 +44,16 @@ print(sum(data["tokens"]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 
 def main() -> None:
     model = Path(sys.argv[1]).resolve()
     rows = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    gigabytes = float(sys.argv[3]) if len(sys.argv) > 3 else 2.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        compared, small, large = (folder / f"{kind}.jsonl" for kind in ("compared", "small", "large"))
+        compared, small, large, wide = (folder / f"{kind}.jsonl" for kind in ("compared", "small", "large", "wide"))
         for path, count in ((compared, COMPARED), (small, SMALL), (large, rows)):
             write_rows(path, count)
         compare(model, compared, folder)
-        for path, count in ((small, SMALL), (large, rows)):
+        wide_rows = int(gigabytes * 1e9 / LONG_ROW)
+        write_rows(wide, wide_rows, words=LONG)
+        for path, count in ((small, SMALL), (large, rows), (wide, wide_rows)):
             wall, processor, peak = check(model, path, folder, every_token=False)
             print(
                 f"check of {count:>9,} rows ({path.stat().st_size / 1e6:6.0f} MB)  {wall:7.1f} s wall  "
@@ -56,14 +61,14 @@ def main() -> None:
             )
 
 
-def write_rows(path: Path, count: int) -> None:
-    """Write rows in the words of the sample data, about 400 bytes each, hardly two alike."""
+def write_rows(path: Path, count: int, words: tuple[int, int] = (20, 90)) -> None:
+    """Write rows of so many words of the sample data, hardly two alike; about 500 bytes each where nothing is said."""
     draw = random.Random(1)
-    words = list({word for line in SAMPLE.read_text(encoding="utf-8").splitlines() for word in line.split()[3:-1]})
-    weights = list(itertools.accumulate(1 / (rank + 10) for rank in range(len(words))))
+    known = list({word for line in SAMPLE.read_text(encoding="utf-8").splitlines() for word in line.split()[3:-1]})
+    weights = list(itertools.accumulate(1 / (rank + 10) for rank in range(len(known))))
     with path.open("w", encoding="utf-8") as stream:
         for _ in range(count):
-            text = " ".join(draw.choices(words, cum_weights=weights, k=draw.randint(20, 90)))
+            text = " ".join(draw.choices(known, cum_weights=weights, k=draw.randint(*words)))
             asked, _, said = text.partition(" ")
             stream.write(json.dumps({"prompt": f"{asked} {draw.random()}?", "response": said}) + "\n")
 

@@ -70,7 +70,7 @@ def find_environment(root: Path) -> Environment:
     if it has Olive.
 
     Raises:
-        EnvironmentFault: None of them can run Olive.
+        EnvironmentFault: None of them can run Olive, or the one that is named does not exist.
     """
     named = _named(root)
     if named is not None:
@@ -87,17 +87,19 @@ def find_interpreter(root: Path) -> Path:
     """Return the interpreter for work that needs no Olive: the project's, else the one that runs this command.
 
     Raises:
-        EnvironmentFault: The project's own does not run.
+        EnvironmentFault: The project's own does not run, or the one that is named does not exist.
     """
     named = _named(root)
     return named.python if named else Path(sys.executable)
 
 
 def _named(root: Path) -> Environment | None:
-    for python in (settings.chosen_python(), own_python(root)):
-        if python is not None and python.is_file():
-            return Environment(python, _site_packages(python, own=python == own_python(root)))
-    return None
+    chosen, own = settings.chosen_python(), own_python(root)
+    if chosen is not None and not chosen.is_file():
+        hint = f"name an interpreter, or `unset {settings.PYTHON_VARIABLE}`"
+        raise EnvironmentFault(f"{settings.PYTHON_VARIABLE} names {chosen}, which does not exist", hint=hint)
+    python = chosen or own
+    return Environment(python, _site_packages(python, own=python == own)) if python is not None else None
 
 
 def own_python(root: Path) -> Path | None:

@@ -81,7 +81,7 @@ def set_up(
         return planned
     _check_room(project, planned)
     state = project.root / plan.STATE_FOLDER
-    with project_lock(state, purpose="setup", wait=wait):
+    with project_lock(state, purpose="setup", wait=wait, on_wait=on_line):
         unfinished = state / _UNFINISHED
         unfinished.touch()
         try:

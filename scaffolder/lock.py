@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scaffolder.errors import ScaffolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -20,7 +20,9 @@ class Locked(ScaffolderError):
 
 
 @contextmanager
-def project_lock(folder: Path, *, purpose: str, wait: bool = False) -> Iterator[None]:
+def project_lock(
+    folder: Path, *, purpose: str, wait: bool = False, on_wait: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
     """Hold the lock in `folder` for the body.
 
     The operating system frees the lock when its holder dies, so there are no stale ones.
@@ -29,6 +31,7 @@ def project_lock(folder: Path, *, purpose: str, wait: bool = False) -> Iterator[
         folder: Where the lock's files lie; made if missing.
         purpose: What the holder is doing, told to whoever comes second.
         wait: Wait for the holder instead of failing.
+        on_wait: Gets who holds it, before a wait.
 
     Raises:
         Locked: Another process holds it; the message says which, since when and for what.
@@ -39,9 +42,12 @@ def project_lock(folder: Path, *, purpose: str, wait: bool = False) -> Iterator[
     holder = folder / "lock.json"
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=0)
     except Timeout:
-        raise Locked(_describe(folder), hint="wait for it with --wait, or stop that process") from None
+        if not wait:
+            raise Locked(_describe(folder), hint="wait for it with --wait, or stop that process") from None
+        on_wait(f"waiting: {_describe(folder)}")
+        lock.acquire()
     try:
         since = time.strftime("%H:%M:%S")
         holder.write_text(json.dumps({"pid": os.getpid(), "since": since, "purpose": purpose}), encoding="utf-8")

@@ -134,6 +134,9 @@ def resolve(
     config_path = project.root / workflow.config
     if preset is not None:
         config_path = _preset_path(project, config_path, preset)
+    elif not config_path.is_file():
+        hint = f"`workflows.{name}.config` in scaffolder.toml names it; {_presets_beside(config_path)}"
+        raise ConfigError(f"{workflow.config} does not exist", hint=hint)
     config = read_config(config_path, project.relative(config_path))
     # Values meant for the workflow's own configuration need not fit another preset.
     chosen = workflow.set if preset is None else {}
@@ -170,19 +173,22 @@ def read_config(path: Path, shown_as: str) -> dict[str, Any]:
         ConfigError: The file is missing, or is no JSON object.
     """
     document = oliveconfig.read(path, name=shown_as)
-    config = document.data() if document.root is not None else None
-    if not isinstance(config, dict):
+    if document.root is None or document.root.kind != "object":
         lines = [oliveconfig.describe(problem) for problem in document.problems]
         raise ConfigError("\n".join(lines) or f"{shown_as}: a JSON object is expected")
-    return config
+    return document.data()
 
 
 def _preset_path(project: Project, own: Path, preset: str) -> Path:
     path = own.parent / f"{preset}.json"
     if path.is_file():
         return path
-    known = sorted(file.stem for file in own.parent.glob("*.json"))
-    raise UsageError(f"no preset `{preset}` in {project.relative(own.parent)}/", hint=f"there are: {', '.join(known)}")
+    raise UsageError(f"no preset `{preset}` in {project.relative(own.parent)}/", hint=_presets_beside(own))
+
+
+def _presets_beside(config: Path) -> str:
+    known = sorted(file.stem for file in config.parent.glob("*.json"))
+    return f"there are: {', '.join(known)}" if known else f"there is no configuration in {config.parent.name}/"
 
 
 def set_value(config: dict[str, Any], path: str, value: Any) -> None:

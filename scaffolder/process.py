@@ -227,10 +227,13 @@ class Worker:
 
 
 @contextlib.contextmanager
-def stop_on_interrupt(worker: Worker, signals: Sequence[str] = ("SIGINT",)) -> Iterator[threading.Event]:
+def stop_on_interrupt(
+    worker: Worker, signals: Sequence[str] = ("SIGINT",), on_first: Callable[[], None] = lambda: None
+) -> Iterator[threading.Event]:
     """First Ctrl-C, or other of `signals`: ask the worker to stop at the next safe point. Second: end it now.
 
-    The event tells whether there was one. No exception cuts a line of the worker's in two.
+    The event tells whether there was one. No exception cuts a line of the worker's in two. `on_first` is called
+    between any two instructions of this process: it must not print.
     """
     interrupted = threading.Event()
 
@@ -239,6 +242,7 @@ def stop_on_interrupt(worker: Worker, signals: Sequence[str] = ("SIGINT",)) -> I
             worker.kill()
         interrupted.set()
         worker.request_stop()
+        on_first()
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupted

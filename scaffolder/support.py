@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -17,12 +18,29 @@ if TYPE_CHECKING:
 REPAIR = "genai_fixes.py"
 # Passes of Olive that the locked stack cannot run, with the quantiser that their place in the catalogue names.
 _DEAD_PASSES = {"autoawqquantizer": "awq", "gptqquantizer": "gptq", "gptqmodel": "gptq"}
-# Where training may report to (`report_to`), and a distribution that makes it possible.
-_TRACKERS = {
+# Where training may report to (`report_to`), with the distributions that make it possible; others are not looked for.
+_TRACKERS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("tensorboard", "tensorboardX"),
     "mlflow": ("mlflow", "mlflow-skinny"),
     "trackio": ("trackio",),
     "wandb": ("wandb",),
+    **dict.fromkeys(
+        (
+            "azure_ml",
+            "clearml",
+            "codecarbon",
+            "comet_ml",
+            "dagshub",
+            "dvclive",
+            "flyte",
+            "kubeflow",
+            "neptune",
+            "swanlab",
+        ),
+        (),
+    ),
+    "all": (),
+    "none": (),
 }
 # Training arguments that need a package beside the lock, by the values that do.
 _OPTIONS = (
@@ -119,13 +137,20 @@ def _missing_trackers(passes: _Passes, installed: Callable[[str], str | None]) -
     for name, settings in passes.items():
         wanted = (settings.get("training_args") or {}).get("report_to") or []
         for tracker in [wanted] if isinstance(wanted, str) else wanted:
-            distributions = _TRACKERS.get(tracker, ())
-            if distributions and not any(installed(name) for name in distributions):
+            key, distributions = f"passes.{name}.training_args.report_to", _TRACKERS.get(tracker)
+            if distributions is None:
+                yield Obstacle(key, f"`report_to` names {tracker}, which transformers does not know", _nearest(tracker))
+            elif distributions and not any(installed(name) for name in distributions):
                 yield Obstacle(
-                    f"passes.{name}.training_args.report_to",
+                    key,
                     f"`report_to` names {tracker}, which this project's environment lacks",
                     f"install {distributions[0]} there, or set report_to to none",
                 )
+
+
+def _nearest(tracker: str) -> str:
+    near = difflib.get_close_matches(tracker, _TRACKERS, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(_TRACKERS)}"
 
 
 def _builder(config: dict[str, Any], root: Path, hub_id: str, passes: _Passes) -> Iterator[Obstacle]:

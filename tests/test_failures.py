@@ -255,6 +255,15 @@ def test_training_that_diverges_ends_at_once(cli, tiny_project, fails):
 # packages and devices
 
 
+@pytest.mark.parametrize("method", ["lora", "loha", "lokr"])
+def test_training_that_moved_nothing_is_no_result(cli, tiny_project, fails, method):
+    arguments = f"passes.{method}.training_args"
+    # The first step of a warm-up has a learning rate of zero.
+    steps = ["--set", f"{arguments}.max_steps=1", "--set", f"{arguments}.warmup_steps=10"]
+    result = cli("run", "fine-tuning", "--preset", method, *steps)
+    fails(result, "the adapter is as it was before training", "check learning_rate and max_steps")
+
+
 def test_missing_package_comes_with_its_install_line(cli, tiny_project, fails):
     make_environment(tiny_project, without=("peft",))
     result = cli("run", "fine-tuning")

@@ -209,6 +209,7 @@ def test_second_run_waits_where_it_is_asked_to(trained):
         assert process.poll() is None
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+    assert f"waiting: process {os.getpid()} has been working in this project since" in err
     assert "fine-tuning/adapters/lora" in out
 
 

@@ -93,7 +93,8 @@ def _fetch(output: Output, project: Project, request: Request) -> None:
         found = downloader.download(project, request, on_event=on_event)
     where = project.relative(found.folder)
     _tell_changes(output, found)
-    state = "is there already" if found.source == "present" else "downloaded"
+    unchanged = request.update and not found.changes and not found.received
+    state = "is up to date" if unchanged else "is there already" if found.source == "present" else "downloaded"
     output.say(f"{found.model} {state}: {where}, {size_text(found.size)}")
     if not found.locked:
         output.say("it is not in models.lock; `scaffolder download --force` fetches it anew and locks it")

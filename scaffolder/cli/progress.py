@@ -66,8 +66,8 @@ class Lines:
                 return f"{event['name']} ({event['preset']}): {event['reason']}"
             case "estimate":
                 return f"  {forecast_text(event)}"
-            case "warning":
-                return f"  warning: {event['message']}"
+            case "waiting" | "warning" as kind:
+                return f"  warning: {event['message']}" if kind == "warning" else str(event["message"])
             case "stage" if event["state"] == "done" and event["name"] != "olive" and "seconds" in event:
                 return f"  {_title(event)}: {time_text(event['seconds'])}"
             case "training" if event.get("processes", 1) > 1:
@@ -125,9 +125,12 @@ class _Live(Lines):
         self.progress = progress
         self.task = progress.add_task("", total=None, figures="", visible=False)
         self.training = False
+        self.stopping = False
 
     def __call__(self, event: dict[str, Any]) -> None:
         match event["event"]:
+            case "stopping":  # comes at any moment, so nothing is printed here: the next picture tells it
+                self.stopping = True
             case "stage" if event["state"] == "start":
                 self.training = False
                 self.progress.reset(self.task, total=None, description=_title(event), figures="", visible=True)
@@ -154,13 +157,17 @@ class _Live(Lines):
         """Return what the terminal shows now."""
         from rich.console import Group
         from rich.padding import Padding
+        from rich.text import Text
 
         from scaffolder.cli.plot import plot
 
-        if not self.training or len(self.losses) < _FEWEST_PLOTTED:
-            return self.progress
-        curve = plot({"loss": self.losses}, width=_PLOT_WIDTH, height=_PLOT_HEIGHT, legend=False)
-        return Group(self.progress, Padding(curve, (0, 2)))
+        shown: list[RenderableType] = [self.progress]
+        if self.training and len(self.losses) >= _FEWEST_PLOTTED:
+            curve = plot({"loss": self.losses}, width=_PLOT_WIDTH, height=_PLOT_HEIGHT, legend=False)
+            shown.append(Padding(curve, (0, 2)))
+        if self.stopping:
+            shown.append(Text("  stopping at the next safe point; Ctrl-C again ends it now", "yellow"))
+        return Group(*shown)
 
 
 def result_text(workflow: str, reason: str, *, fresh: bool) -> str:

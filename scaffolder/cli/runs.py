@@ -122,8 +122,8 @@ def _table(runs: Sequence[Run]) -> Table:
 
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
-    for name in ("workflow", "preset"):
-        table.add_column(name, overflow="ellipsis", no_wrap=True, min_width=8)
+    for name in ("workflow", "preset"):  # they give way where there is little room
+        table.add_column(name, overflow="ellipsis", min_width=8)
     for name in ("started", "took", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("steps", "loss", "eval", "size"):
@@ -277,4 +277,4 @@ def _value(value: Any, name: str = "") -> str:
 
 def _figures(figures: dict[str, Any]) -> dict[str, Any]:
     # The template's hash says nothing to a reader; it is in --json.
-    return {name: _value(value) for name, value in figures.items() if name != "template"}
+    return {name: _value(value, name) for name, value in figures.items() if name != "template"}

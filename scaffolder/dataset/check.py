@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scaffolder.project import Project
 
 # Another number forgets what earlier releases found.
-_RULES = 1
+_RULES = 2
 _REMEMBERED = 20
 _SHOWN = 10
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab.*")

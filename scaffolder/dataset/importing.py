@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from scaffolder.dataset import hub
 from scaffolder.dataset.outputs import refuse_existing, written_aside
 from scaffolder.dataset.report import Finding, Place
-from scaffolder.dataset.worker import run_job
+from scaffolder.dataset.worker import run_job, temporary_place
 from scaffolder.errors import ScaffolderError, UsageError
-from scaffolder.plan import STATE_FOLDER
+from scaffolder.worker.data.judge import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ class Imported:
         encodings: Files by the encoding they were read in.
         findings: Why rows were left out.
         commit: Of the hub's data set.
+        advice: How the project comes to read these columns, where it does not; else empty.
     """
 
     output: str
@@ -66,6 +67,7 @@ class Imported:
     encodings: dict[str, int]
     findings: tuple[Finding, ...]
     commit: str | None
+    advice: str
 
 
 def import_data(
@@ -102,8 +104,7 @@ def import_data(
     if target.suffix != ".jsonl":
         raise UsageError(f"{name}: examples are written as JSON Lines", hint="a name that ends in .jsonl")
     refuse_existing([target], [name], force=force)
-    (project.root / STATE_FOLDER).mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=project.root / STATE_FOLDER, prefix="import-") as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_place(project), prefix="tmp-") as folder:
         place, commit = _fetched(source, part, Path(folder))
         with written_aside([target]) as (aside,):
             job = {
@@ -125,7 +126,20 @@ def import_data(
                 message = "\n".join([f"nothing in {source} can be taken as an example", *lines])
                 raise ScaffolderError(message, hint="choose the columns with --prompt and --response, or --messages")
     keys = ("rows", "left_out", "shapes", "columns", "encodings")
-    return Imported(output=name, **{key: found[key] for key in keys}, findings=findings, commit=commit)
+    advice = _advice(project, found["columns"])
+    return Imported(output=name, **{key: found[key] for key in keys}, findings=findings, commit=commit, advice=advice)
+
+
+def _advice(project: Project, columns: list[str]) -> str:
+    """Say what to do where the project reads other columns than were written."""
+    wanted = Columns.of(project.manifest.dataset.reader("")).wanted
+    if set(wanted) <= set(columns):
+        return ""
+    reads = f"this project reads {' and '.join(f'`{name}`' for name in wanted)}"
+    form = "messages" if "messages" in columns else "columns" if "response" in columns else None
+    if form is None:
+        return f"{reads}: plain text holds no answer to learn"
+    return f"{reads}; for these rows: scaffolder update --answers -d data_format={form}"
 
 
 def _findings(found: list[dict[str, Any]]) -> tuple[Finding, ...]:

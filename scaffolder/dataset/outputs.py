@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from scaffolder.errors import UsageError
+from scaffolder.process import alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ def written_aside(paths: Sequence[Path]) -> Iterator[list[Path]]:
     aside = [path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}") for path in paths]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_abandoned(path)
     try:
         yield aside
         for new, path in zip(aside, paths, strict=True):
@@ -43,3 +45,11 @@ def written_aside(paths: Sequence[Path]) -> Iterator[list[Path]]:
     finally:
         for new in aside:
             new.unlink(missing_ok=True)
+
+
+def _forget_abandoned(path: Path) -> None:
+    """Delete what commands that were killed left beside a file."""
+    for left in path.parent.iterdir():
+        stem, _, pid = left.stem.rpartition(".")
+        if stem == f".{path.stem}" and left.suffix == path.suffix and pid.isdigit() and not alive(int(pid)):
+            left.unlink(missing_ok=True)

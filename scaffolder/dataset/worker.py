@@ -37,9 +37,7 @@ def run_job(
         ScaffolderError: The job failed.
     """
     state = project.root / STATE_FOLDER
-    (state / "data").mkdir(parents=True, exist_ok=True)
-    _forget_abandoned(state / "data")
-    temporary = Path(tempfile.mkdtemp(prefix="tmp-", dir=state / "data"))
+    temporary = Path(tempfile.mkdtemp(prefix="tmp-", dir=temporary_place(project)))
     whole = {"task": task, "root": str(project.root), "temporary": str(temporary), **job}
     # Tokenizers count with all processors; nothing else runs beside them here.
     environment = {"TOKENIZERS_PARALLELISM": "true"}
@@ -61,8 +59,11 @@ def run_job(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _forget_abandoned(folder: Path) -> None:
-    """Delete what commands that were killed left there."""
+def temporary_place(project: Project) -> Path:
+    """Return the folder for temporary ones (`tmp-…`), without those that killed commands left there."""
+    folder = project.root / STATE_FOLDER / "data"
+    folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("tmp-*"):
         if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
+    return folder

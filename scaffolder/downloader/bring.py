@@ -154,7 +154,8 @@ def _chosen(
     if isinstance(source, HubSource) and source.path:
         if source.path not in repository.files:
             known = [path for path in sorted(repository.files) if path.endswith(".gguf")]
-            raise ScaffolderError(f"{repository.id} has no file {source.path}", hint=f"there are: {', '.join(known)}")
+            hint = f"there are: {', '.join(known)}" if known else "it has no GGUF file at all"
+            raise ScaffolderError(f"{repository.id} has no file {source.path}", hint=hint)
         return {source.path: repository.files[source.path]}
     trusted = project.manifest.trust.get(repository.id) == repository.commit
     paths = choose(repository.files, include=request.include, exclude=request.exclude, code=trusted)

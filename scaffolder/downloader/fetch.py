@@ -110,7 +110,12 @@ def download(project: Project, request: Request, *, on_event: Callable[[dict[str
     target = decide(project, request)
     state = project.root / _STATE
     hashes = Hashes(state / "hashes.json")
-    with project_lock(state / "download", purpose=f"downloading {target.id}", wait=request.wait):
+    with project_lock(
+        state / "download",
+        purpose=f"downloading {target.id}",
+        wait=request.wait,
+        on_wait=lambda message: on_event({"event": "note", "message": message}),
+    ):
         there = _there(target, request, hashes)
         if there is not None:
             hashes.save()

@@ -170,12 +170,14 @@ def login(token: str | None) -> None:
         ScaffolderError: The token is not valid.
     """
     import huggingface_hub
+    from huggingface_hub.errors import DeviceCodeError
 
     try:
         with our_errors("your account", None):
             huggingface_hub.login(token=token, skip_if_logged_in=False)
-    except ValueError as error:
-        raise ScaffolderError(f"not logged in: {first_line(error)}", hint="make a token on the hub's page") from error
+    except (ValueError, DeviceCodeError) as error:
+        hint = "make a token on the hub's page; `scaffolder login --token -` reads it"
+        raise ScaffolderError(f"not logged in: {first_line(error)}", hint=hint) from error
 
 
 def abandon() -> None:

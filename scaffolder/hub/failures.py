@@ -52,13 +52,12 @@ def our_errors(repo: str, revision: str | None, path: str = "", *, kind: str = "
 
 
 def _translated(error: Exception, repo: str, revision: str | None, path: str, kind: str) -> ScaffolderError | None:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     match error:
         case errors.GatedRepoError():
             return ScaffolderError(
-                f"{repo} is gated",
-                hint=f"accept its terms on its page of the hub, then `scaffolder login`; see {repo} there",
+                f"{repo} is gated", hint=f"accept its terms at {constants.ENDPOINT}/{repo}, then `scaffolder login`"
             )
         case errors.RevisionNotFoundError():
             return ScaffolderError(f"{repo} has no revision {revision}", hint="leave out --revision for its newest")

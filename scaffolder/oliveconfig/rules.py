@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from scaffolder.oliveconfig.walk import Walk, shown
+from scaffolder.worker.data.sensitive import secrets_of
 
 if TYPE_CHECKING:
     from scaffolder.oliveconfig.document import Node
@@ -25,6 +26,7 @@ def check_rules(root: Node, walk: Walk) -> None:
     for entry in passes_in(root):
         _evaluation(entry, walk)
     _search(root, walk)
+    _secrets(root, walk)
 
 
 def passes_in(root: Node) -> list[Node]:
@@ -83,3 +85,14 @@ def _search(root: Node, walk: Walk) -> None:
         return
     if strategy.kind == "object" or strategy.value is True:
         walk.report(strategy, "a search needs an `evaluator`", at_key=True)
+
+
+def _secrets(node: Node, walk: Walk) -> None:
+    """Configurations lie in git, and stand in the record of every run."""
+    for child in (*node.members.values(), *node.items):
+        _secrets(child, walk)
+    token = node.path.rpartition(".")[2] == "hub_token" and node.text != ""
+    found = "an access token" if token else next((what for what, _ in secrets_of(node.text)), None)
+    if found is not None:
+        hint = "take it out and revoke it; HF_TOKEN or `scaffolder login` serve where one is needed"
+        walk.report(node, f"holds {found.partition(':')[0]}, which every run would write down", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _PROBE = [{"role": "user", "content": "What is the capital of France?"}]
 _PROBE_TOKENS = 16
+# What PEFT sets to zero at the start, so that an adapter does nothing: B of LoRA, and its like in LoHa and LoKr.
+_ZERO_AT_START = re.compile(r"\.(lora_B\.|hada_w2_b$|lokr_w1(_a)?$)")
 _FITTING = "it must have been trained on this base, with the same layers"
 
 
@@ -79,9 +82,8 @@ def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel | Record
     if broken:
         raise TaskError(f"{len(broken)} of {len(weights)} adapter weights are not finite", "lower the learning rate")
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    # LoRA starts with B = 0, so that the adapter does nothing; training must have moved it.
-    second = [tensor for name, tensor in weights.items() if ".lora_B." in name]
-    if second and not any(tensor.any() for tensor in second):
+    moved = [bool(tensor.any()) for name, tensor in weights.items() if _ZERO_AT_START.search(name)]
+    if moved and not any(moved):
         raise TaskError("the adapter is as it was before training", "check learning_rate and max_steps")
     model = TorchModel({"kind": "adapter", "path": job["base"]["path"], "adapter": str(adapter)})
     check_answer(model)

@@ -63,7 +63,7 @@ def run_workflows(
         wait: Wait for another run of this project instead of failing.
         failed: Takes the error of each workflow that failed, while those that do not need it go on; None stops
             at the first.
-        on_event: Gets every event of the worker, and `workflow`, `estimate` and `result` of ours.
+        on_event: Gets every event of the worker, and `waiting`, `workflow`, `estimate` and `result` of ours.
 
     Raises:
         ScaffolderError: A workflow could not run, failed, or made something that does not work.
@@ -73,7 +73,12 @@ def run_workflows(
     state = project.root / plan.STATE_FOLDER
     again = {workflow.name for workflow in workflows if restart and name in (workflow.name, "all")}
     results = []
-    with project_lock(state, purpose=f"run {name}", wait=wait):
+    with project_lock(
+        state,
+        purpose=f"run {name}",
+        wait=wait,
+        on_wait=lambda message: on_event({"event": "waiting", "message": message}),
+    ):
         hashes = Hashes(state / "hashes.json", fresh=rehash)
         runner = _Runner(project, environment, hashes, force, on_event)
         runner.check(workflows, again)

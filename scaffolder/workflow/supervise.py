@@ -82,7 +82,7 @@ def supervise(
         python: The project's interpreter.
         job: For the worker.
         folder: The run's folder; takes `events.jsonl` and `run.log`.
-        on_event: Gets every event.
+        on_event: Gets every event, and `stopping` once an end is asked for.
         command: How the user would run this again, without the program's name.
         begin: What this attempt is, for those who read its events: workflow, preset, configuration.
 
@@ -96,7 +96,7 @@ def supervise(
     with (
         Worker(python, job, folder / LOG, environment) as worker,
         (folder / EVENTS).open("ab", buffering=0) as record,
-        stop_on_interrupt(worker, ENDINGS) as interrupted,
+        stop_on_interrupt(worker, ENDINGS, lambda: on_event({"event": "stopping"})) as interrupted,
     ):
         _end_half_line(folder / EVENTS, record)
         _write(record, {"event": "begin", "time": round(time.time(), 3), "pid": os.getpid(), **begin})

@@ -244,14 +244,29 @@ class TestImport:
                 [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}]}],
             ),
             "instruction.json": ([{"question": "Why?", "answer": "So."}], [{"prompt": "Why?", "response": "So."}]),
+            "wrapped.json": (
+                {"version": "1.1", "data": [{"question": "Why?", "answer": "So."}]},
+                [{"prompt": "Why?", "response": "So."}],
+            ),
             "text.json": ([{"text": "Once upon a time."}], [{"text": "Once upon a time."}]),
         }
         for name, (rows, wanted) in sources.items():
             (project / name).write_text(json.dumps(rows))
             result = cli("data", "import", name, "-o", f"datasets/{name}l")
             assert result.code == 0, result.err
-            assert f"recognised as {name.removesuffix('.json')}" in result.err
+            shape = {"wrapped": "instruction"}.get(name.removesuffix(".json"), name.removesuffix(".json"))
+            assert f"recognised as {shape}" in result.err
             assert read(project / "datasets" / f"{name}l") == wanted
+            assert ("this project reads `prompt` and `response`" in result.err) == ("prompt" not in wanted[0])
+            other_form = "scaffolder update --answers -d data_format=messages" in result.err
+            assert other_form == (shape == "sharegpt")
+
+    def test_column_to_keep_that_no_row_has_is_refused(self, cli, project):
+        write(project / "mine.jsonl", pairs(3))
+        result = cli("data", "import", "mine.jsonl", "-o", "datasets/mine.jsonl", "--keep", "topc")
+        assert result.code == 1
+        assert "no row has the column `topc`" in result.err
+        assert not (project / "datasets" / "mine.jsonl").exists()
 
     @pytest.mark.parametrize(
         ("encoding", "said"), [("utf-16", "utf-16"), ("utf-8-sig", ""), ("cp1252", "cp125"), ("utf-32", "utf-32")]
@@ -298,6 +313,18 @@ class TestImport:
         assert cli("data", "import", "mine.jsonl", "--force").code == 0
         assert read(project / "datasets" / "train.jsonl") == pairs(3)
         assert (project / "datasets" / "train.jsonl.old").read_text() == before
+
+    def test_what_a_killed_import_left_goes_with_the_next_one(self, cli, project):
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        left, other = (project / "datasets" / f".{name}.jsonl" for name in (f"mine.{ended.pid}", "mine.notes"))
+        for path in (left, other):
+            path.write_text("half")
+        write(project / "mine.jsonl", pairs(3))
+        assert cli("data", "import", "mine.jsonl", "-o", "datasets/mine.jsonl").code == 0
+        assert not left.exists()
+        assert other.exists()
+        assert not list((project / ".scaffolder" / "data").glob("tmp-*"))
 
     def test_rows_that_cannot_be_taken_are_told(self, cli, project):
         write(project / "mine.jsonl", [*pairs(2), {"prompt": 3, "response": "x"}, {"other": 1}])

@@ -34,6 +34,13 @@ def test_empty_standard_input_is_no_token(project, hub):
     assert "found no token" in result.stderr
 
 
+def test_hub_that_offers_no_login_of_its_own_says_how_to_bring_a_token(project, hub):
+    result = command(project, hub, "login")
+    assert result.returncode == 1
+    assert "error: not logged in" in result.stderr
+    assert "scaffolder login --token -" in result.stderr
+
+
 def test_without_a_hub(project):
     result = command(project, None, "whoami", HF_TOKEN=TOKEN)
     assert result.returncode == 4

@@ -90,6 +90,8 @@ def test_missing_column_is_named_with_what_the_row_has(cli, with_model):
     result = cli("run", "fine-tuning")
     assert result.code == 2
     assert "datasets/train.jsonl:1: missing column `response`; this row has `prompt`, `answer`" in result.err
+    assert "scaffolder data import FILE" in result.err
+    assert "in the configuration's pre_process_data_config" in result.err
     assert nothing_was_started(with_model)
 
 
@@ -145,6 +147,23 @@ def test_manifest_that_is_no_toml(cli, project):
     assert "scaffolder.toml" in result.err
 
 
+def test_configuration_that_is_missing_or_no_object(cli, project):
+    config = project / "fine-tuning" / "lora.json"
+    config.write_text("[]")
+    change(
+        project / "scaffolder.toml", "[workflows.fine-tuning.set]\n", '[workflows.fine-tuning.set]\n"passes.a.r" = 4\n'
+    )
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning/lora.json: a JSON object is expected" in result.err
+    config.unlink()
+    result = cli("run", "fine-tuning")
+    assert result.code == 2
+    assert "fine-tuning/lora.json does not exist" in result.err
+    assert "`workflows.fine-tuning.config` in scaffolder.toml names it" in result.err
+    assert "there are: dora, loha" in result.err
+
+
 def test_need_that_is_no_workflow(cli, project):
     change(project / "scaffolder.toml", 'needs = ["fine-tuning"]', 'needs = ["tuning"]')
     result = cli("run", "all")
@@ -167,8 +186,16 @@ def test_settings_belong_to_one_workflow(cli, project):
     assert cli("run", "all", "--set", "a=1").code == 2
 
 
-def test_environment_without_olive_is_an_environment_fault(cli, with_model, monkeypatch, tmp_path):
+def test_named_interpreter_that_does_not_exist_is_not_passed_over(cli, with_model, monkeypatch, tmp_path):
     monkeypatch.setenv("SCAFFOLDER_PYTHON", str(tmp_path / "no-python"))
+    for command in (["run", "fine-tuning"], ["data", "check"]):
+        result = cli(*command)
+        assert result.code == 4
+        assert "no-python, which does not exist" in result.err
+        assert "unset SCAFFOLDER_PYTHON" in result.err
+
+
+def test_environment_that_does_not_run_is_an_environment_fault(cli, with_model):
     (with_model / ".venv" / "bin").mkdir(parents=True)
     broken = with_model / ".venv" / "bin" / "python"
     broken.write_text("#!/bin/sh\nexit 3\n")
@@ -283,4 +310,8 @@ def test_a_tracker_that_is_not_installed_is_told_before_the_start(cli, with_mode
     result = cli("run", "fine-tuning", "--set", "passes.lora.training_args.report_to=wandb")
     assert result.code == 2
     assert "`report_to` names wandb, which this project's environment lacks" in result.err
+    result = cli("run", "fine-tuning", "--set", "passes.lora.training_args.report_to=tensorbord")
+    assert result.code == 2
+    assert "`report_to` names tensorbord, which transformers does not know" in result.err
+    assert "did you mean `tensorboard`?" in result.err
     assert nothing_was_started(with_model)

@@ -89,10 +89,18 @@ def test_runs_without_a_result_are_listed_with_how_they_ended(cli, unfinished):
 
 
 def test_the_list_fits_eighty_columns(cli, unfinished):
+    made = {"event": "verified", "time": 4030.0, "size": 118_000_000, "metrics": {"after": {"loss": 2.949}}}
+    write_run(unfinished, "gen-model-base-onnx-int4-small-dddd11112222", [
+        begin(4000.0, workflow="gen-model", preset="base-onnx-int4-small"),
+        *training(4001.0, [2.5, 2.25], steps=2), made, ended(4099.0, "verified"),
+    ], folder="gen-model")  # fmt: skip
     lines = cli("runs", "list").out.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert all(len(line.rstrip()) <= 80 for line in lines)
-    assert "2/10" in lines[3]
+    assert "2/10" in lines[4]
+    # Names give way, figures never.
+    assert lines[1].split()[-5:] == ["2", "2.250", "2.949", "118", "MB"]
+    assert "verified" in lines[1]
 
 
 def test_a_run_of_a_live_process_is_running(cli, unfinished):

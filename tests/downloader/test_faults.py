@@ -152,7 +152,8 @@ def test_hub_that_goes_away_is_told_without_long_waits(project, hub):
 
 def test_gated_repository_says_what_to_do(project, hub):
     hub.gated.add(REPO)
-    assert failed(download(project, hub, REPO), project, "acme/tiny is gated", "scaffolder login")
+    page = f"{hub.url}/acme/tiny"
+    assert failed(download(project, hub, REPO), project, "acme/tiny is gated", page, "scaffolder login")
     assert failed(download(project, hub, REPO, HF_TOKEN="hf_wrong"), project, "acme/tiny is gated")
     assert download(project, hub, REPO, HF_TOKEN=TOKEN).returncode == 0
     assert is_whole(project)

@@ -157,6 +157,7 @@ def test_update_with_nothing_new(project, hub):
     before = lock_of(project)
     result = download(project, hub, REPO, "--update")
     assert result.returncode == 0, result.stderr
+    assert f"{REPO} is up to date" in result.stderr
     assert lock_of(project) == before
     assert is_whole(project)
     assert [path.name for path in (project / "model-cache/acme").iterdir()] == ["tiny"]

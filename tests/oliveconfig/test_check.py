@@ -92,6 +92,18 @@ def test_a_key_given_flat_and_nested_is_an_error(project, lora):
     assert problem.key == "engine.output_dir"
 
 
+def test_secrets_are_refused_and_not_repeated(project, lora):
+    secret = "hf_" + "a1B2c3D4e5F6g7H8i9J0" * 2
+    arguments = lora["passes"]["lora"]["training_args"]
+    arguments["hub_token"], arguments["run_name"] = "s3cret", secret
+    found = problems(lora, project, severity="error")
+    assert {problem.key: problem.message for problem in found} == {
+        "passes.lora.training_args.hub_token": "holds an access token, which every run would write down",
+        "passes.lora.training_args.run_name": "holds a Hugging Face token, which every run would write down",
+    }
+    assert not any(secret in line or "s3cret" in line for problem in found for line in (problem.message, problem.hint))
+
+
 @pytest.mark.parametrize("name", ["LoRA", "lora", "LORA"])
 def test_types_are_read_in_any_case_as_olive_does(project, lora, name):
     lora["passes"]["lora"]["type"] = name

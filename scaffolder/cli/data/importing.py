@@ -60,5 +60,7 @@ def import_(
         for line in finding.lines():
             output.say(f"left out: {line}")
     output.say(f"{found.rows:,} rows, {found.left_out:,} left out; columns {', '.join(found.columns)}")
+    if found.advice:
+        output.say(f"note: {found.advice}")
     output.say("next: scaffolder data check")
     output.data(found, found.output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ from .sensitive import COMMON_CONTROL, Scanner, surrogates
 from .tables import read_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from typing import Self
+
     from ..channel import Channel
     from .judge import Example
     from .rows import Block
@@ -149,19 +154,41 @@ def _check_file(
         file.lengths = Lengths(file.limit)
     file.first = similar.rows if similar else 0
     told = 0.0
-    for block in read_rows(Path(file.path), file.findings):
-        examples = _judged(file, block)
-        _scan(file, examples, scanner)
-        if similar and examples:
-            similar.add(*comparable([example for _, example in examples]))
-        if tokens:
-            _measure(file, examples, tokens)
-        if time.monotonic() - told > _SECONDS_BETWEEN_REPORTS:
-            told = time.monotonic()
-            channel.emit("rows", file=file.path, rows=file.rows)
+    # Most of the comparing runs outside of the interpreter, so that it costs little time beside the rest.
+    with _Beside() as beside:
+        for block in read_rows(Path(file.path), file.findings):
+            examples = _judged(file, block)
+            if similar and examples:
+                beside.do(similar.add, *comparable([example for _, example in examples]))
+            _scan(file, examples, scanner)
+            if tokens:
+                _measure(file, examples, tokens)
+            if time.monotonic() - told > _SECONDS_BETWEEN_REPORTS:
+                told = time.monotonic()
+                channel.emit("rows", file=file.path, rows=file.rows)
     if not file.rows and not file.findings.listed():
         file.findings.add("no-rows", "holds no example")
     _tell_lengths(file)
+
+
+class _Beside:
+    """A second thread for one task at a time; what it raises is raised where the next one comes, or at the end."""
+
+    def __enter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._last: Future[None] | None = None
+        return self
+
+    def do(self, task: Callable[..., None], *arguments: Any) -> None:
+        """Begin a task once the last one is done: no more than two blocks are in memory."""
+        if self._last:
+            self._last.result()
+        self._last = self._thread.submit(task, *arguments)
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+        if self._last:
+            self._last.result()
 
 
 def _judged(file: _File, block: Block) -> list[tuple[int, Example]]:

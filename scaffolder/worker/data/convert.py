@@ -49,6 +49,7 @@ def import_files(job: dict[str, Any], channel: Channel) -> None:
             channel.emit("rows", file=name, rows=writer.rows)
             if writer.full:
                 break
+    writer.finish()
     channel.emit(
         "imported",
         rows=writer.rows,
@@ -81,6 +82,7 @@ class _Writer:
         self.shapes: Counter[str] = Counter()
         self.encodings: Counter[str] = Counter()
         self.columns: dict[str, None] = {}
+        self._not_kept = set(job.get("keep", ()))
 
     @property
     def full(self) -> bool:
@@ -91,7 +93,7 @@ class _Writer:
         """Write a row, or tell why not."""
         shape = self._shape or shapes.recognise(row, self._job.get("messages"))
         if shape is None:
-            has = ", ".join(f"`{key}`" for key in list(row)[:12]) or "none"
+            has = shapes.named(row)
             message = f"no known shape; this row has the columns {has}: choose with --prompt and --response"
             findings.add("missing-column", message, line)
             return
@@ -109,6 +111,17 @@ class _Writer:
             self.rows += 1
             self.shapes[f"{shape.name} ({shape.told})"] += 1
             self.columns.update(dict.fromkeys((*shape.columns, *kept)))
+            self._not_kept -= row.keys()
+
+    def finish(self) -> None:
+        """Refuse to have kept columns that there are not.
+
+        Raises:
+            TaskError: No row had one of them.
+        """
+        if self.rows and self._not_kept:
+            names = ", ".join(f"`{name}`" for name in sorted(self._not_kept))
+            raise TaskError(f"no row has the column {names}", "--keep takes the names of columns as they are")
 
 
 def _chosen(job: dict[str, Any]) -> Shape | None:

@@ -14,7 +14,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "encoding": (ERROR, "`scaffolder data import FILE` converts it to UTF-8"),
     "syntax": (ERROR, "one JSON object a line"),
     "too-long": (ERROR, "split the row, or leave it out"),
-    "missing-column": (ERROR, "name your columns under [dataset] in scaffolder.toml, or `scaffolder data import`"),
+    "missing-column": (
+        ERROR,
+        "`scaffolder data import FILE --prompt COLUMN --response COLUMN` renames them; to keep other names, give them "
+        "under [dataset] in scaffolder.toml and in the configuration's pre_process_data_config",
+    ),
     "no-text": (ERROR, "every example needs text to read and text to learn"),
     "roles": (ERROR, "a conversation is system (once, first), then user and assistant, and ends with assistant"),
     "no-rows": (ERROR, "put your examples there, one JSON object a line"),

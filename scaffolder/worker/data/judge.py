@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .shapes import named
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -116,8 +118,7 @@ def _any_text(row: dict[str, Any], problems: list[Problem]) -> Example | None:
 def _missing(row: dict[str, Any], wanted: list[str]) -> Iterator[Problem]:
     for name in wanted:
         if name not in row:
-            has = ", ".join(f"`{key[:40]}`" for key in list(row)[:12]) or "none"
-            yield "missing-column", f"missing column `{name}`; this row has {has}"
+            yield "missing-column", f"missing column `{name}`; this row has {named(row)}"
 
 
 def _no_text(value: Any, what: str) -> list[Problem]:
@@ -134,14 +135,23 @@ def _conversation(messages: Any, column: str, problems: list[Problem]) -> Exampl
         problems.append(("no-text", f"column `{column}` is {what}"))
         return None
     for index, message in enumerate(messages, start=1):
-        problems += _message_problems(message, index)
-    if any(kind != "order" for kind, _ in problems):
+        if not _is_sound(message):
+            problems += _message_problems(message, index)
+    if problems:
         return None
-    roles = tuple(message["role"] for message in messages)
+    roles = tuple([message["role"] for message in messages])
     problems += _order_problems(roles)
-    if any(kind != "order" for kind, _ in problems):
+    if problems and any(kind != "order" for kind, _ in problems):
         return None
-    return Example(roles, tuple(message["content"] for message in messages))
+    return Example(roles, tuple([message["content"] for message in messages]))
+
+
+def _is_sound(message: Any) -> bool:
+    """Whether a message has nothing wrong, as hardly any has: what is wrong takes longer to find out."""
+    if type(message) is not dict or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    return type(content) is str and content != "" and not content.isspace()
 
 
 def _message_problems(message: Any, index: int) -> list[Problem]:

@@ -77,8 +77,10 @@ def _is_line_list(start: bytes) -> bool:
 
 
 def _is_one_object(start: bytes, path: Path) -> bool:
-    first = start.lstrip().partition(b"\n")[0].rstrip()
-    return path.suffix == ".json" and first.startswith(b"{") and not first.endswith(b"}")
+    """Whether an object goes over several lines, or is all there is; one a line is JSON Lines by another ending."""
+    first, _, rest = start.lstrip().partition(b"\n")
+    whole = first.rstrip().endswith(b"}") and rest.strip()
+    return path.suffix.lower() == ".json" and first.startswith(b"{") and not whole
 
 
 def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:

@@ -2,7 +2,8 @@
 
 A small set of forms that their makers document (key prefixes and lengths as the providers publish them for
 scanners, check digits of ISO/IEC 7812 and ISO 7064 for cards and accounts). A pattern is tried only around its
-anchor, a short literal found at memory speed. What looks like an example (`user@example.com`) is left out.
+anchor, which begins with a literal and is rare in text: that is found faster than most patterns fail. What looks
+like an example (`user@example.com`) is left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _SECRETS = {
     "a private key": ("-----BEGIN", r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
     "an AWS access key": ("AKIA", r"\bAKIA[0-9A-Z]{16}\b"),
-    "a GitHub token": ("gh", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
+    "a GitHub token": ("gh[pousr]_", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
     "a GitHub access token": ("github_pat_", r"\bgithub_pat_\w{60,}"),
     "a GitLab token": ("glpat-", r"\bglpat-[\w-]{20,}"),
     "a Hugging Face token": ("hf_", r"\bhf_[A-Za-z0-9]{30,}\b"),
@@ -33,16 +34,21 @@ _SECRETS = {
     "a JSON web token": ("eyJ", r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
     "a password in an address": ("://", r"\b[a-z][a-z0-9+.-]*://[^\s/:@]{1,64}:[^\s/@]{3,64}@[\w.-]+"),
 }
-_PATTERNS = {name: (anchor, re.compile(pattern)) for name, (anchor, pattern) in _SECRETS.items()}
+_PATTERNS = {name: (re.compile(anchor), re.compile(pattern)) for name, (anchor, pattern) in _SECRETS.items()}
+_AT = re.compile("@")
 _EMAIL = re.compile(r"[A-Za-z0-9][\w.+-]{0,63}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
-_DIGITS = re.compile(r"[+(]?\d(?:[ ()./-]{0,2}\d){8,18}")
+# These two begin with a set of characters: the engine then skips all others at several times the speed.
+_DIGITS = re.compile(r"[0-9](?:[ ()./-]{0,2}\d){8,18}")
 _PHONE = re.compile(r"\+\d[\d ()./-]{7,18}\d|\(\d{3}\) ?\d{3}-\d{4}|\d{3}-\d{3}-\d{4}")
 _SSN = re.compile(r"(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}")
 _EXAMPLES = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net)|test|invalid|localhost|domain\.com)$", re.IGNORECASE)
 _WINDOW_BEFORE, _WINDOW_AFTER = 80, 200
 # Control characters that no text has, and what is left where a decoder gave up.
-_DAMAGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]|\u00c3[\u0080-\u00bf]|\u00e2\u20ac")
+_DAMAGE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\u00c3\u00e2]"
+    r"(?:(?<=\u00c3)[\u0080-\u00bf]|(?<=\u00e2)\u20ac|(?<![\u00c3\u00e2]))"
+)
 # Where no tokenizer tells them: turns and ends of the common families.
 COMMON_CONTROL = (
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>",
@@ -95,28 +101,37 @@ def _secret(whole: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _personal(whole: str) -> Iterator[tuple[str, str, int]]:
-    for match in _around(whole, "@", _EMAIL):
+    for match in _around(whole, _AT, _EMAIL):
         if not _EXAMPLES.search(match[0]):
             yield "an e-mail address", match[0], match.start()
+    end = 0
     for match in _DIGITS.finditer(whole):
-        name = _number(match[0])
+        start = match.start()
+        if start > end and whole[start - 1] in "+(":
+            start -= 1
+        end = match.end()
+        value = whole[start:end]
+        name = _number(value)
         if name:
-            yield name, match[0], match.start()
+            yield name, value, start
             continue
         # Letters before the digits make it an account number, if the check digits agree.
-        account = _IBAN.search(whole, max(0, match.start() - 4), match.end() + 40)
+        account = _IBAN.search(whole, max(0, start - 4), end + 40)
         if account and _is_iban(account[0]):
             yield "an account number (IBAN)", account[0], account.start()
 
 
-def _around(whole: str, anchor: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    at = whole.find(anchor)
-    while at >= 0:
+def _around(whole: str, anchor: re.Pattern[str], pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    end = 0
+    for found in anchor.finditer(whole):
+        at = found.start()
+        if at < end:  # within what was found already
+            continue
         begin = max(0, at - _WINDOW_BEFORE)
         match = next((m for m in pattern.finditer(whole, begin, at + _WINDOW_AFTER) if m.start() <= at < m.end()), None)
         if match:
+            end = match.end()
             yield match
-        at = whole.find(anchor, match.end() if match else at + len(anchor))
 
 
 def _number(text: str) -> str:

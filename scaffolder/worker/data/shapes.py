@@ -78,9 +78,14 @@ def plain(column: str) -> Shape:
     return Shape("text", f"`{column}`", ("text",), lambda row: {"text": _text(row, column)})
 
 
+def named(row: dict[str, Any]) -> str:
+    """Return the names of a row's columns, for people."""
+    return ", ".join(f"`{key[:40]}`" for key in list(row)[:12]) or "none"
+
+
 def _text(row: dict[str, Any], column: str) -> str:
     if column not in row:
-        raise ValueError(f"missing column `{column}`")
+        raise ValueError(f"missing column `{column}`; this row has {named(row)}")
     if not isinstance(row[column], str):
         raise ValueError(f"column `{column}` is no text")
     return str(row[column])

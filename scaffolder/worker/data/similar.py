@@ -37,6 +37,8 @@ _PARTS = 64
 # In larger buckets (rows that share a whole frame) a row is compared with this many before it, and the first.
 _BUCKET = 8
 _BATCH_BYTES = 2 << 20
+# Eight bytes of each of these take what a processor's cache holds.
+_SIGNED_BYTES = 1 << 16
 # Longer texts are compared by their beginnings.
 _LONGEST = 1 << 18
 _RECORD = np.dtype([("key", "<u8"), ("row", "<u4"), ("kind", "<u4")])
@@ -126,7 +128,8 @@ class Similar:
             stream.seek(0)
             records = np.fromfile(stream, _RECORD)
             records = records[records["kind"] == kind]
-            yield records[np.lexsort((records["row"], records["key"]))]
+            # Rows came in their order: they stay in it among equal keys.
+            yield records[np.argsort(records["key"], kind="stable")]
 
     def _judged(self, codes: Any, threshold: float) -> tuple[Any, Any]:
         """Keep the pairs whose signatures agree enough, with their estimated similarity."""
@@ -165,11 +168,11 @@ _LOWER = bytes(_TABLE)
 _LEFT_OUT = bytes(sign for sign in range(256) if not _TABLE[sign])
 
 
-def _batches(texts: Sequence[bytes]) -> Iterator[int]:
-    """Yield where batches of about `_BATCH_BYTES` end."""
+def _batches(texts: Sequence[bytes], least: int = _BATCH_BYTES) -> Iterator[int]:
+    """Yield where batches of about `least` bytes end."""
     size = 0
     for index, text in enumerate(texts):
-        if size > _BATCH_BYTES:
+        if size > least:
             yield index
             size = 0
         size += len(text)
@@ -185,25 +188,43 @@ def _signatures_of(texts: Sequence[bytes]) -> tuple[Any, Any]:
     """Return the signatures, of shape (rows, bins), and which rows are long enough for one."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     filled = lengths >= _SHORTEST
-    signatures = np.full((len(texts), _BINS), _EMPTY, np.uint64)
-    joined = np.frombuffer(b"".join(texts), np.uint8)
-    if len(joined) < _SHINGLE:
-        return signatures, filled
-    count = len(joined) - _SHINGLE + 1
-    shingles = np.zeros(count, np.uint64)
-    for offset in range(_SHINGLE):
-        shingles |= joined[offset : offset + count].astype(np.uint64) << np.uint64(8 * offset)
-    row = np.repeat(np.arange(len(texts)), lengths)[:count]
-    ends = np.cumsum(lengths)
-    inside = np.arange(count) + _SHINGLE <= ends[row]
-    mixed = _mix(shingles[inside])
-    bins = (mixed >> np.uint64(57)).astype(np.int64)
-    np.minimum.at(signatures.reshape(-1), row[inside] * _BINS + bins, mixed & np.uint64((1 << 57) - 1))
+    # One row more takes what begins in one text and ends in the next.
+    signatures = np.full((len(texts) + 1, _BINS), _EMPTY, np.uint64)
+    start = 0
+    for end in _batches(texts, _SIGNED_BYTES):
+        _least_hashes(texts[start:end], lengths[start:end], signatures[start:], beyond=len(texts) - start)
+        start = end
+    signatures = signatures[:-1]
     _fill(signatures, filled)
     return signatures, filled
 
 
+def _least_hashes(texts: Sequence[bytes], lengths: Any, signatures: Any, *, beyond: int) -> None:
+    """Put the least hash of each bin into the signatures of some rows; those of no row go to the row `beyond`."""
+    joined = b"".join(texts)
+    if len(joined) < _SHINGLE:
+        return
+    count = len(joined) - _SHINGLE + 1
+    # Every position read as a number of 8 bytes, of which a shingle is the first ones.
+    hashes = np.ndarray((count,), "<u8", joined + bytes(8 - _SHINGLE), strides=(1,)) & _SHINGLE_MASK
+    # Two rounds of multiplying and folding spread them over all bits, as MurmurHash3's finaliser does.
+    hashes *= _SPREAD[0]
+    hashes ^= hashes >> np.uint64(32)
+    hashes *= _SPREAD[1]
+    inside = np.maximum(lengths - _SHINGLE + 1, 0)
+    places = np.empty((len(texts), 2), np.int64)
+    places[:, 0], places[:, 1] = np.arange(len(texts)), beyond
+    cells = np.repeat(places.ravel() * _BINS, np.stack([inside, lengths - inside], axis=1).ravel())[:count]
+    cells += (hashes >> _BIN_SHIFT).view(np.int64)
+    hashes &= _VALUE_MASK
+    np.minimum.at(signatures.reshape(-1), cells, hashes)
+
+
 _EMPTY = np.uint64(2**64 - 1)
+_SHINGLE_MASK = np.uint64(2 ** (8 * _SHINGLE) - 1)
+_SPREAD = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
+_BIN_SHIFT = np.uint64(57)
+_VALUE_MASK = np.uint64(2**57 - 1)
 
 
 def _fill(signatures: Any, filled: Any) -> None:

@@ -79,6 +79,8 @@ def test_limits_are_what_is_set(project):
             "gates.min_metrics names `rouge_l`, which evaluation.metrics does not measure",
         ),
         ('max_size_gb = "small"', "weights and graphs, in GB"),
+        ("max_kl = inf", "`gates.max_kl`: Input should be a finite number"),
+        ("min_metrics = {f1 = nan}", "`gates.min_metrics.f1`: Input should be a finite number"),
     ],
 )
 def test_a_wrong_gate_is_explained(project, text, message):

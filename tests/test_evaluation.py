@@ -110,7 +110,7 @@ def test_search_keeps_the_smallest_export_that_holds_the_gates(cli, measured):
     from scaffolder.project import find_project
 
     manifest = measured / "scaffolder.toml"
-    for preset in ("onnx-int4-small", "onnx-fp32"):  # fewer to build
+    for preset in ("onnx-int4-small", "onnx-int4-fast", "onnx-fp32"):  # fewer to build
         (measured / "gen-model" / f"{preset}.json").unlink()
     four = json.loads(cli("run", "gen-model", "--preset", "onnx-int4", "--json").out)[-1]["metrics"]["after"]["loss"]
     eight = json.loads((measured / "gen-model" / "onnx-int8" / "run.json").read_text())["metrics"]["after"]["loss"]

@@ -89,6 +89,13 @@ def test_a_wrong_gate_is_explained(project, text, message):
     assert message in caught.value.message
 
 
+def test_a_gate_about_no_model_is_told_before_anything_is_measured(cli, project):
+    gates_of(project, 'model = "onxx"\nmax_loss = 3')
+    result = cli("evaluate")
+    assert result.code == 2
+    assert "scaffolder.toml: `gates.model`: `onxx` is no model" in result.err
+
+
 def test_an_unknown_metric_is_explained(project):
     manifest = project / "scaffolder.toml"
     manifest.write_text(manifest.read_text().replace("[evaluation]\n", '[evaluation]\nmetrics = ["rouge"]\n'))

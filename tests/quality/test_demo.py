@@ -17,7 +17,7 @@ QUESTIONS = [
     "Which day trip from Berlin is worth it?",
     "Where should a family go in Lisbon?",
 ]
-FOUR_BITS = ("onnx-int4", "onnx-int4-small")
+FOUR_BITS = ("onnx-int4", "onnx-int4-small", "onnx-int4-fast")
 STYLE = re.compile(r"Pick: [^\n]+\.\nReason: [^\n]+\.\nTip: [^\n]+\.")
 
 

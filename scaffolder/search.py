@@ -13,11 +13,13 @@ from scaffolder.errors import EnvironmentFault, Interrupted, ScaffolderError, Us
 from scaffolder.evaluation import Gate, Score
 from scaffolder.project import MANIFEST
 from scaffolder.workflow.execute import run_workflows
+from scaffolder.workflow.preview import preview_workflows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from scaffolder.project import Project
+    from scaffolder.workflow.preview import Planned
 
 # From the smallest to the largest.
 _PRECISIONS = ("int4", "int8", "fp16", "bf16", "fp32")
@@ -65,9 +67,6 @@ def search(
         UsageError: There are no gates, or no presets to try.
         ScaffolderError: What they all need could not be made.
     """
-    limits = project.manifest.gates.limits()
-    if not limits:
-        raise UsageError("there are no gates to search for", hint=f"set some under [gates] in {MANIFEST}")
     trials: list[Trial] = []
     for presets in _groups(project, workflow):
         trials += [_try(project, workflow, preset, on_event) for preset in presets]
@@ -79,8 +78,26 @@ def search(
     return trials, None
 
 
+def preview(project: Project, workflow: str, *, on_event: Callable[[dict[str, Any]], None]) -> list[Planned]:
+    """Return what `search` would run, in its order, if nothing held the gates before the last; measuring aside.
+
+    Raises:
+        UsageError: There are no gates, or no presets to try.
+    """
+    planned = [
+        entry
+        for presets in _groups(project, workflow)
+        for preset in presets
+        for entry in preview_workflows(project, workflow, preset=preset, on_event=on_event)
+    ]
+    # What several need comes once.
+    return list({entry.output: entry for entry in planned}.values())
+
+
 def _groups(project: Project, workflow: str) -> Iterator[list[str]]:
     """Yield the presets that merge the adapter, by precision."""
+    if not project.manifest.gates.limits():
+        raise UsageError("there are no gates to search for", hint=f"set some under [gates] in {MANIFEST}")
     folder = (project.root / plan.section(project, workflow).config).parent
     known = [(name, entry) for name, entry in catalogue.exports().items() if entry.adapter == "merged"]
     there = [(name, entry) for name, entry in known if (folder / f"{name}.json").is_file()]

@@ -110,13 +110,20 @@ def test_search_keeps_the_smallest_export_that_holds_the_gates(cli, measured):
     from scaffolder.project import find_project
 
     manifest = measured / "scaffolder.toml"
-    for preset in ("onnx-int4-small", "onnx-fp32"):  # fewer to build
+    for preset in ("onnx-int4-small", "onnx-int4-fast", "onnx-fp32"):  # fewer to build
         (measured / "gen-model" / f"{preset}.json").unlink()
     four = json.loads(cli("run", "gen-model", "--preset", "onnx-int4", "--json").out)[-1]["metrics"]["after"]["loss"]
     eight = json.loads((measured / "gen-model" / "onnx-int8" / "run.json").read_text())["metrics"]["after"]["loss"]
     best, worse = sorted((four, eight))
     gate = f"max_loss = {best + (worse - best) / 2 if eight < four else worse + 1}\n"
     manifest.write_text(manifest.read_text().replace("max_size_gb = 1\n", gate))
+    planned = cli("run", "gen-model", "--search", "--dry-run").out.splitlines()
+    assert [line.partition(": ")[0] for line in planned] == [
+        "fine-tuning (lora)",
+        "gen-model (onnx-int4)",
+        "gen-model (onnx-int8)",
+    ]
+    assert all(": up to date: " in line for line in planned)
     result = cli("run", "gen-model", "--search", "--json")
     assert result.code == 0, result.err
     found = json.loads(result.out)

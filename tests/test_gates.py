@@ -79,12 +79,21 @@ def test_limits_are_what_is_set(project):
             "gates.min_metrics names `rouge_l`, which evaluation.metrics does not measure",
         ),
         ('max_size_gb = "small"', "weights and graphs, in GB"),
+        ("max_kl = inf", "`gates.max_kl`: Input should be a finite number"),
+        ("min_metrics = {f1 = nan}", "`gates.min_metrics.f1`: Input should be a finite number"),
     ],
 )
 def test_a_wrong_gate_is_explained(project, text, message):
     with pytest.raises(ConfigError) as caught:
         gates_of(project, text)
     assert message in caught.value.message
+
+
+def test_a_gate_about_no_model_is_told_before_anything_is_measured(cli, project):
+    gates_of(project, 'model = "onxx"\nmax_loss = 3')
+    result = cli("evaluate")
+    assert result.code == 2
+    assert "scaffolder.toml: `gates.model`: `onxx` is no model" in result.err
 
 
 def test_an_unknown_metric_is_explained(project):

@@ -30,7 +30,9 @@ def test_own_metric_is_called_for_every_answer(tmp_path, monkeypatch):
         ("def other(answer, expected): return 1", "has no function `score`"),
         ("def score(answer): return 1", "takes an answer and what was expected"),
         ("def score(answer, expected): return 1 / 0", "failed: ZeroDivisionError"),
+        ("def score(answer, expected): return float('nan')", "returned nan, which is no finite number"),
         ("def score(", "cannot be loaded: SyntaxError"),
+        ("raise SystemExit(3)", "cannot be loaded: SystemExit"),
         (None, "has no file mine.py"),
     ],
 )

@@ -24,11 +24,18 @@ def test_a_conversation_keeps_its_messages_and_loses_the_answer_to_find():
 
 def test_every_damaged_line_is_named():
     with pytest.raises(ConfigError) as caught:
-        read('{"question": ', "fine", '{"text": "Who?"}', '{"messages": [{"role": "assistant", "content": "I"}]}')
+        read(
+            '{"question": ',
+            "fine",
+            '{"text": "Who?"}',
+            '{"messages": [{"role": "assistant", "content": "I"}]}',
+            '{"question": 3}',
+        )
     lines = caught.value.message.splitlines()
-    assert [line.split(":")[1] for line in lines] == ["1", "3", "4"]
+    assert [line.split(":")[1] for line in lines] == ["1", "3", "4", "5"]
     assert "this row has `text`" in lines[1]
     assert "ends with a question" in lines[2]
+    assert "`question` holds no text" in lines[3]
 
 
 def test_nothing_to_ask_is_an_error():

@@ -42,6 +42,8 @@ def evaluate(
 
     output = Output(json=json, quiet=quiet)
     project = find_project()
+    # What is wrong with the gates is told before minutes of measuring.
+    (evaluation.judgeable if model else evaluation.models_needed)(project)
     models = {name: find_artefact(project, name) for name in model} if model else evaluation.candidates(project)
     evaluate_models(project, models, output, prompts=prompt or [], open_report=open_)
 
@@ -71,7 +73,7 @@ def evaluate_models(
         data = {"scores": compared.scores, "gates": gates, "questions": compared.questions}
         output.data(data, Group(*_tables(compared.scores), *_gate_lines(gates or []), *_answers(compared)))
     if gates is None:
-        output.say("the gates were not judged: not all the models they need were asked for")
+        output.say("the gates were not judged: not all the models they need were asked for or made")
     output.say(f"report: {project.relative(report)}")
     if open_report:
         typer.launch(report.as_uri())

@@ -22,11 +22,13 @@ from scaffolder.cli.options import (
     TopP,
 )
 from scaffolder.cli.output import Output, time_text
-from scaffolder.errors import Interrupted
+from scaffolder.errors import Interrupted, SomeFailed
 
 if TYPE_CHECKING:
-    from scaffolder.inference import Answer, Message
+    from scaffolder.inference import Answer, Message, Refused
     from scaffolder.project import Project
+
+_LONGEST_ECHO = 200  # characters of a question that is shown above its answer
 
 
 def generate(
@@ -58,16 +60,27 @@ def generate(
     artefact = inference.choose(project, model, adapter)
     sampling = inference.Sampling(max_new_tokens, temperature, top_p, top_k, seed)
     conversations = [inference.conversation(project, question, system=system) for question in questions]
+    refused = 0
     with inference.Session(project, artefact) as session:
-        for question, messages in zip(questions, conversations, strict=True):
+        for number, (question, messages) in enumerate(zip(questions, conversations, strict=True), start=1):
             if len(questions) > 1 and not json:
                 output.say(f"> {_shown(question)}")
-            answer = session.answer(
-                messages, sampling, lambda text: None if json else output.stream(text), pause=output.pause
-            )
-            _show(output, {"model": model or artefact.form, "prompt": question}, answer, batch=len(questions) > 1)
+            asked = {"model": model or artefact.form, "prompt": question}
+            try:
+                answer = session.answer(
+                    messages, sampling, lambda text: None if json else output.stream(text), pause=output.pause
+                )
+            except inference.Refused as error:
+                if len(questions) == 1:
+                    raise
+                refused += 1
+                _show_refusal(output, number, asked, error)
+                continue
+            _show(output, asked, answer, batch=len(questions) > 1)
             if answer.finish == "interrupted":
                 raise Interrupted("stopped")
+    if refused:
+        raise SomeFailed(f"{refused} of {len(questions)} questions were not answered")
 
 
 def _questions(project: Project, prompts: list[str], file: str | None) -> list[str | list[Message]]:
@@ -79,18 +92,26 @@ def _questions(project: Project, prompts: list[str], file: str | None) -> list[s
     if piped:
         return [*prompts, *read_prompts(sys.stdin, columns=columns, shown_as="standard input")]
     if file is None:
-        if not prompts:
+        if not prompts or not all(prompt.strip() for prompt in prompts):
             raise UsageError("no question", hint='scaffolder generate "…", or --file FILE, or pipe questions in')
         return [*prompts]
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or 'is no UTF-8 text'}") from error
     return [*prompts, *read_prompts(text.splitlines(), columns=columns, shown_as=file)]
 
 
 def _shown(question: str | list[Message]) -> str:
-    return question if isinstance(question, str) else question[-1]["content"]
+    text = question if isinstance(question, str) else question[-1]["content"]
+    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"
+
+
+def _show_refusal(output: Output, number: int, asked: dict[str, Any], error: Refused) -> None:
+    """Tell of one question of several; the others are answered all the same."""
+    if output.json:
+        output.line(encoder.dumps({**asked, "text": None, "refused": error.message}, ensure_ascii=False))
+    output.error(type(error)(f"question {number}: {error.message}", hint=error.hint))
 
 
 def _show(output: Output, asked: dict[str, Any], answer: Answer, *, batch: bool) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from scaffolder.errors import UsageError
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number")
+    return value
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
@@ -20,10 +28,10 @@ AdapterName = Annotated[
     str | None, typer.Option("--adapter", "-a", help="An adapter by name, or none; see `scaffolder adapters list`.")
 ]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
+Temperature = Annotated[float, typer.Option(min=0.0, callback=_finite, help="0 always takes the likeliest token.")]
 TopP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Keep the likeliest tokens up to this share.")]
 TopK = Annotated[int, typer.Option(min=1, help="Keep at most this many likeliest tokens.")]
-Seed = Annotated[int, typer.Option(help="Seed for temperatures above 0.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed for temperatures above 0.")]
 System = Annotated[
     str | None, typer.Option("--system", help="System message in place of the project's; an empty one sends none.")
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scaffolder.cli.output import Output, size_text, time_text
@@ -12,6 +13,8 @@ from scaffolder.cli.output import Output, size_text, time_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
+
+    from scaffolder.workflow.preview import Planned
 
 _SECONDS_BETWEEN_LINES = 5.0
 _WIDE = 110  # columns
@@ -183,6 +186,17 @@ def forecast_text(forecast: dict[str, Any]) -> str:
     free = f" of {size_text(forecast['available'])} free" if forecast["available"] else ""
     parts.append(f"{size_text(forecast['memory'])}{free}")
     return f"estimated: {', '.join(parts)}"
+
+
+def planned_text(planned: Sequence[Planned]) -> str:
+    """Return what a run would do, a line a workflow."""
+    return "\n".join(_planned(entry) for entry in planned)
+
+
+def _planned(entry: Planned) -> str:
+    state = "would run" if entry.would_run else "up to date"
+    line = f"{entry.workflow} ({entry.preset}): {state}: {entry.reason}"
+    return f"{line}\n  {forecast_text(asdict(entry.forecast))}" if entry.forecast else line
 
 
 def _compared(forecast: dict[str, Any], seconds: float, memory: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,14 +10,13 @@ import typer
 from scaffolder.cli.jobs import run_on
 from scaffolder.cli.options import Json, Quiet, key_values
 from scaffolder.cli.output import Output
-from scaffolder.cli.progress import forecast_text, result_text, show_progress
+from scaffolder.cli.progress import planned_text, result_text, show_progress
 from scaffolder.cli.search import search_exports
 from scaffolder.errors import ScaffolderError, SomeFailed, UsageError
 
 if TYPE_CHECKING:
     from scaffolder.project import Project
     from scaffolder.workflow.execute import RunResult
-    from scaffolder.workflow.preview import Planned
 
 
 def run(
@@ -85,8 +83,8 @@ def run(
         )
         return
     if search:
-        _refuse_beside_search(workflow, preset, overrides, restart=restart, dry_run=dry_run)
-        search_exports(project, workflow, output)
+        _refuse_beside_search(workflow, preset, overrides, restart=restart)
+        search_exports(project, workflow, output, dry_run=dry_run)
         return
     with show_progress(output) as on_event:
         if dry_run:
@@ -101,7 +99,7 @@ def run(
                 rehash=rehash,
                 on_event=on_event,
             )
-            output.data(planned, "\n".join(_line(entry) for entry in planned))
+            output.data(planned, planned_text(planned))
             return
         from scaffolder.workflow.execute import run_workflows
 
@@ -129,10 +127,8 @@ def run(
         _remember(project, workflow, results, shown, begun)
 
 
-def _refuse_beside_search(
-    workflow: str, preset: str | None, overrides: object, *, restart: bool, dry_run: bool
-) -> None:
-    if workflow == "all" or preset or overrides or restart or dry_run:
+def _refuse_beside_search(workflow: str, preset: str | None, overrides: object, *, restart: bool) -> None:
+    if workflow == "all" or preset or overrides or restart:
         raise UsageError("--search chooses a workflow's preset itself", hint="scaffolder run gen-model --search")
 
 
@@ -206,11 +202,3 @@ def _some_failed(failed: dict[str, ScaffolderError], done: int) -> SomeFailed:
     return SomeFailed(
         "\n".join([f"{len(failed)} of {len(failed) + done} workflows failed", *lines]), hint="\n      ".join(hints)
     )
-
-
-def _line(planned: Planned) -> str:
-    state = "would run" if planned.would_run else "up to date"
-    line = f"{planned.workflow} ({planned.preset}): {state}: {planned.reason}"
-    if planned.forecast is None:
-        return line
-    return f"{line}\n  {forecast_text(asdict(planned.forecast))}"

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from scaffolder.search import Trial
 
 
-def search_exports(project: Project, workflow: str, output: Output) -> None:
-    """Search, show what was tried, and say what was kept.
+def search_exports(project: Project, workflow: str, output: Output, *, dry_run: bool) -> None:
+    """Search, show what was tried, and say what was kept; for a dry run, what would be tried.
 
     Raises:
         GateFailed: None of the exports holds the gates.
     """
-    from scaffolder.cli.progress import show_progress
+    from scaffolder.cli.progress import planned_text, show_progress
     from scaffolder.errors import GateFailed
-    from scaffolder.search import best_of, search
+    from scaffolder.search import best_of, preview, search
 
     with show_progress(output) as on_event:
 
@@ -33,6 +33,10 @@ def search_exports(project: Project, workflow: str, output: Output) -> None:
             elif "model" not in event:
                 on_event(event)
 
+        if dry_run:
+            planned = preview(project, workflow, on_event=hear)
+            output.data(planned, planned_text(planned))
+            return
         trials, winner = search(project, workflow, on_event=hear)
     output.data({"trials": trials, "kept": winner.preset if winner else None}, _table(trials))
     if winner is None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scaffolder.artefacts import find_artefact
-from scaffolder.errors import GateFailed, ScaffolderError
+from scaffolder.errors import ConfigError, GateFailed, ScaffolderError, UsageError
 from scaffolder.evaluation.compare import Score
+from scaffolder.project import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class _Rule:
 
 
 _FINER = "try `scaffolder run gen-model --preset onnx-int8`, or `--search` for the smallest export that passes"
-_SMALLER = "try `scaffolder run gen-model --preset onnx-int4-small` or `--preset onnx-int4`"
+_SMALLER = "try `scaffolder run gen-model --preset onnx-int4-fast` or `--preset onnx-int4-small`"
 _LEARN = "train longer (max_steps), on more examples, or with a higher rank"
 _RULES = {
     "max_loss": _Rule(lambda score, _: score.loss, _LEARN),
@@ -66,16 +67,34 @@ def models_needed(project: Project) -> dict[str, Artefact]:
     """Return the models that have to be measured for the gates, by name; the judged one comes last.
 
     Raises:
+        ConfigError: The manifest names no model for the gates.
         ScaffolderError: One of them has not been made.
     """
     if not project.manifest.gates.limits():
         return {}
     model = project.manifest.gates.model
-    artefact = find_artefact(project, model)
+    try:
+        artefact = find_artefact(project, model)
+    except UsageError as error:
+        raise ConfigError(f"{MANIFEST}: `gates.model`: {error.message}", hint=error.hint) from error
     # Exports go by their folder's name.
     judged = artefact.path.name if artefact.form == "onnx" else model
     others = {name: other for name, other in compared_with(project).items() if name != judged}
     return {**others, judged: artefact}
+
+
+def judgeable(project: Project) -> dict[str, Artefact] | None:
+    """Return what `models_needed` does, or None where one of them has not been made yet.
+
+    Raises:
+        ConfigError: The manifest names no model for the gates.
+    """
+    try:
+        return models_needed(project)
+    except ConfigError:
+        raise
+    except ScaffolderError:
+        return None
 
 
 def compared_with(project: Project) -> dict[str, Artefact]:
@@ -115,7 +134,10 @@ def judge_project(project: Project, models: Mapping[str, Artefact], scores: Sequ
     """
     by_name = {score.name: score for score in scores}
     found: dict[str, Score] = {}
-    for name, artefact in models_needed(project).items():
+    needed = judgeable(project)
+    if needed is None:
+        return None
+    for name, artefact in needed.items():
         measured = next((known for known, other in models.items() if other == artefact), None)
         if measured is None:
             return None

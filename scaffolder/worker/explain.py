@@ -146,6 +146,11 @@ _CAUSES: tuple[Cause, ...] = (
         remedies.whole_model,
     ),
     Cause(
+        r"Error no file named (\S+?),?\s.*found in directory (\S+?)\.?$",
+        "{1} has no weights ({0})",
+        "scaffolder download fetches the base model again; scaffolder run makes the others again",
+    ),
+    Cause(
         r"chat_template is not set",
         "the model's tokenizer has no chat template, so it was not made for conversations",
         "choose the model's -Instruct variant, or put its chat_template.jinja into the model's folder",

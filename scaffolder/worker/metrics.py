@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,11 +67,15 @@ _BUILT_IN: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {
 def _own(name: str, answers: Sequence[str], expected: Sequence[str]) -> float:
     function = load_function(name)
     try:
-        return sum(float(function(*pair)) for pair in zip(answers, expected, strict=True)) / len(answers)
-    except Exception as error:
+        values = [float(function(*pair)) for pair in zip(answers, expected, strict=True)]
+    except (Exception, SystemExit) as error:
         raise TaskError(
             f"the metric {name} failed: {type(error).__name__}: {error}", "the log has the whole trace"
         ) from error
+    wrong = next((value for value in values if not math.isfinite(value)), None)
+    if wrong is not None:
+        raise TaskError(f"the metric {name} returned {wrong}, which is no finite number")
+    return sum(values) / len(values)
 
 
 def load_function(name: str) -> Callable[[str, str], float]:
@@ -94,6 +99,6 @@ def load_function(name: str) -> Callable[[str, str], float]:
         raise TaskError(f"{path} has no function `{function}`") from error
     except TypeError as error:
         raise TaskError(f"{name} takes an answer and what was expected: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return found

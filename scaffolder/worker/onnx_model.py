@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import remedies
 from .explain import TaskError
 
 if TYPE_CHECKING:
@@ -28,8 +30,10 @@ class OnnxModel:
         import onnxruntime_genai as og
         from transformers import AutoTokenizer
 
+        folder = Path(spec["path"])
+        settings = _settings(folder)
         self._og = og
-        self.model = og.Model(_fitted(og, Path(spec["path"])))
+        self.model = _opened(og, folder, settings)
         self.native_tokenizer = og.Tokenizer(self.model)
         self.tokenizer = AutoTokenizer.from_pretrained(spec["path"])
         self.adapters: dict[str, str] = spec.get("adapters", {})
@@ -37,8 +41,8 @@ class OnnxModel:
         self._loaded: set[str] = set()
         self._active: str | None = None
         self._end = set(self.native_tokenizer.eos_token_ids)
-        settings = json.loads((Path(spec["path"]) / "genai_config.json").read_text(encoding="utf-8"))
         self.context: int | None = settings["model"].get("context_length")
+        self._vocabulary: int = settings["model"]["vocab_size"]
 
     def use(self, adapter: str | None) -> None:
         """See `LanguageModel.use`."""
@@ -63,7 +67,7 @@ class OnnxModel:
 
     def stream(self, ids: list[int], sampling: Sampling) -> Iterator[int]:
         """See `LanguageModel.stream`."""
-        generator = self._generator(len(ids) + sampling.max_new_tokens, _search(sampling, len(ids)))
+        generator = self._generator(len(ids) + sampling.max_new_tokens, self._search(sampling, len(ids)))
         generator.append_tokens(ids)
         while not generator.is_done():
             generator.generate_next_token()
@@ -81,22 +85,49 @@ class OnnxModel:
             generator.set_active_adapter(self._store, self._active)
         return generator
 
+    def _search(self, sampling: Sampling, prompt: int) -> dict[str, Any]:
+        shortest = {"min_length": prompt + sampling.min_new_tokens} if sampling.min_new_tokens else {}
+        if sampling.temperature == 0:
+            return {"do_sample": False, **shortest}
+        return {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            # The runtime makes room for as many as it is told.
+            "top_k": min(sampling.top_k, self._vocabulary),
+            "random_seed": sampling.seed,
+            **shortest,
+        }
 
-def _search(sampling: Sampling, prompt: int) -> dict[str, Any]:
-    shortest = {"min_length": prompt + sampling.min_new_tokens} if sampling.min_new_tokens else {}
-    if sampling.temperature == 0:
-        return {"do_sample": False, **shortest}
-    return {
-        "do_sample": True,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "random_seed": sampling.seed,
-        **shortest,
-    }
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of an export that has all its files.
+
+    Raises:
+        TaskError: A file is missing or damaged.
+    """
+    file = folder / "genai_config.json"
+    try:
+        settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        needed = (settings["model"]["decoder"]["filename"], "tokenizer.json", "tokenizer_config.json")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TaskError(f"{file} cannot be read: {type(error).__name__}: {error}", remedies.EXPORT_AGAIN) from error
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise TaskError(f"{folder} has no {', '.join(missing)}", remedies.EXPORT_AGAIN)
+    return settings
 
 
-def _fitted(og: Any, folder: Path) -> Any:
+def _opened(og: Any, folder: Path, settings: dict[str, Any]) -> Any:
+    try:
+        return og.Model(_fitted(og, folder, settings))
+    except RuntimeError as error:
+        if re.search("external (data|initializer)|protobuf", str(error), re.IGNORECASE):
+            raise TaskError(f"{folder}: graph or weights are missing or damaged", remedies.EXPORT_AGAIN) from error
+        raise
+
+
+def _fitted(og: Any, folder: Path, settings: dict[str, Any]) -> Any:
     """Return the folder's configuration, fitted to this machine.
 
     A graph made for a card that is not here runs on the processor. The runtime takes one thread for each core
@@ -106,7 +137,6 @@ def _fitted(og: Any, folder: Path) -> Any:
     import onnxruntime
 
     config = og.Config(str(folder))
-    settings = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))
     providers = settings["model"]["decoder"]["session_options"].get("provider_options", [])
     if any("cuda" in provider for provider in providers):
         if og.is_cuda_available():

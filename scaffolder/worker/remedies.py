@@ -13,6 +13,7 @@ NO_CUDA = (
     "on a machine with an NVIDIA card: `nvidia-smi` must answer, and the cuda stack be installed\n"
     '      on this one: "device": "cpu" and CPUExecutionProvider in the configuration\'s systems'
 )
+EXPORT_AGAIN = "scaffolder run gen-model --restart makes the export again"
 # Distributions whose import name is another.
 _DISTRIBUTIONS = {"olive": "olive-ai", "google": "protobuf", "yaml": "pyyaml", "dateutil": "python-dateutil"}
 # Their releases must fit together; others rarely matter.

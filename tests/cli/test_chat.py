@@ -110,6 +110,22 @@ def test_questions_of_a_file_are_answered_in_order(cli, with_model):
     assert json.loads(alone.out)["text"] == answers[1]["text"]
 
 
+def test_a_question_that_cannot_be_answered_leaves_the_others(cli, with_model):
+    file = with_model / "questions.txt"
+    file.write_text(f"What is rain?\n{'word ' * 900}\nWhat is snow?\n")
+    result = cli("generate", "--file", file, "-m", "base", "--max-new-tokens", "4", "--json")
+    assert result.code == 3
+    answers = [json.loads(line) for line in result.out.splitlines()]
+    assert [answer["text"] is None for answer in answers] == [False, True, False]
+    assert "512" in answers[1]["refused"]
+    assert "question 2: " in result.err
+    assert "1 of 3 questions were not answered" in result.err
+
+
+def test_an_empty_question_is_none(cli, project):
+    assert cli("generate", " ").code == 2
+
+
 def test_system_message_is_part_of_the_prompt(cli, with_model):
     def tokens(*options):
         return json.loads(cli("generate", "Hi", "-m", "base", "--max-new-tokens", "1", "--json", *options).out)[
@@ -123,6 +139,13 @@ def test_no_question_names_the_ways_to_ask(cli, with_model, monkeypatch):
     missing = cli("generate", "--file", "nowhere.txt")
     assert missing.code == 2
     assert "nowhere.txt" in missing.err
+
+
+@pytest.mark.parametrize("option", ["--temperature=nan", "--temperature=inf", "--top-p=nan", f"--seed={2**31}"])
+def test_sampling_takes_only_numbers_that_a_model_can_use(cli, project, option):
+    result = cli("generate", "Hi", option)
+    assert result.code == 2
+    assert f"Invalid value for '{option.partition('=')[0]}'" in result.err
 
 
 def read_until(terminal, text, seconds=90):

@@ -17,6 +17,7 @@ QUESTIONS = [
     "Which day trip from Berlin is worth it?",
     "Where should a family go in Lisbon?",
 ]
+FOUR_BITS = ("onnx-int4", "onnx-int4-small", "onnx-int4-fast")
 STYLE = re.compile(r"Pick: [^\n]+\.\nReason: [^\n]+\.\nTip: [^\n]+\.")
 
 
@@ -30,8 +31,9 @@ def scores():
     root = REPOSITORY / "demo-project"
     assert root.is_dir(), "`make demo` first"
     project = find_project(root)
-    run_workflows(project, "gen-model", preset="onnx-int4-small", on_event=lambda _: None)
-    names = ("base", "adapter", "merged", "base-onnx-int8", "onnx-int8", "onnx-int4-small")
+    for preset in FOUR_BITS:
+        run_workflows(project, "gen-model", preset=preset, on_event=lambda _: None)
+    names = ("base", "adapter", "merged", "base-onnx-int8", "onnx-int8", *FOUR_BITS)
     models = {name: artefact for name, artefact in evaluation.candidates(project).items() if name in names}
     assert set(models) == set(names)
     found = evaluation.evaluate(project, models, prompts=QUESTIONS, on_event=lambda _: None)
@@ -73,9 +75,10 @@ def test_eight_bit_export_costs_next_to_nothing(scores, merged_16_bit):
     assert scores["onnx-int8"].size <= 160e6
 
 
-def test_small_export_costs_little(scores, merged_16_bit):
-    assert scores["onnx-int4-small"].loss - merged_16_bit <= 0.15
-    assert scores["onnx-int4-small"].size <= 115e6
+@pytest.mark.parametrize("preset", FOUR_BITS)
+def test_four_bit_exports_cost_little(scores, merged_16_bit, preset):
+    assert scores[preset].loss - merged_16_bit <= 0.15
+    assert scores[preset].size <= 115e6
 
 
 def test_exported_model_answers_fluently(scores):

@@ -120,7 +120,7 @@ def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaff
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
 
 
-@pytest.mark.parametrize("preset", ["onnx-int4", "onnx-int4-small", "quantise-rtn"])
+@pytest.mark.parametrize("preset", ["onnx-int4", "onnx-int4-small", "onnx-int4-fast", "quantise-rtn"])
 def test_other_preset_builds(preset, make, put_tiny, run_scaffolder):
     project = project_of(make, put_tiny, "qwen2")
     *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", preset, "--json")

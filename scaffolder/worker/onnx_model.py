@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .explain import TaskError
+from .loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,9 @@ class OnnxModel:
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        import onnxruntime_genai as og
-        from transformers import AutoTokenizer
+        with loading():
+            import onnxruntime_genai as og
+            from transformers import AutoTokenizer
 
         self._og = og
         self.model = og.Model(_fitted(og, Path(spec["path"])))

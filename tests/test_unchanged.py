@@ -28,11 +28,25 @@ def settle(cli, *ask):
     pytest.fail("never answered at once")
 
 
+@pytest.fixture(scope="module")
+def copies(finished_project, tmp_path_factory):
+    """Copies of the finished project, several at a time: most of them are old enough when their turn comes."""
+
+    def copied():
+        while True:
+            folder = tmp_path_factory.mktemp("copies")
+            yield from [shutil.copytree(finished_project, folder / f"{n}", symlinks=True) for n in range(8)]
+
+    return copied()
+
+
 @pytest.fixture
-def answered(cli, trained):
-    """A finished project whose fine-tuning is answered at once."""
+def answered(cli, copies, monkeypatch):
+    """A finished project whose fine-tuning is answered at once, as the current folder."""
+    root = next(copies)
+    monkeypatch.chdir(root)
     settle(cli, *ASK)
-    return trained
+    return root
 
 
 def would_run(cli):

@@ -12,6 +12,7 @@ from typing import Any
 
 from .channel import Channel, StopRequested
 from .explain import explain
+from .loading import loading
 from .measure import memory_figures
 from .trust import guard
 
@@ -60,7 +61,8 @@ def main() -> int:
 
 
 def _run(job: dict[str, Any], channel: Channel) -> None:
-    from .olive_run import run_workflow
+    with loading():
+        from .olive_run import run_workflow
 
     run_workflow(job, channel)
 

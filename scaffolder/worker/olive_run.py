@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import progress, resume, stepdown, verify
 from .adapters import exchange_adapter
 from .explain import TaskError
+from .loading import loading
 from .measure import folder_size, peak_gpu_memory, peak_memory
 from .remedies import NO_CUDA
 from .stages import TRAINING_PASSES
@@ -61,15 +62,16 @@ def run_passes(config: dict[str, Any], output: Path, cache: Path, seed: int, cha
     # Olive writes into what it is given.
     config = {**copy.deepcopy(config), "output_dir": str(output), "cache_dir": str(cache)}
     channel.emit("stage", name="olive", state="start")
-    import transformers
+    with loading():
+        import transformers
 
-    _check_device(config)
-    _keep_card_busy(config["passes"])
-    from olive.workflows import run as run_olive
+        _check_device(config)
+        _keep_card_busy(config["passes"])
+        from olive.workflows import run as run_olive
 
-    resume.install()  # its part of a checkpoint is there before a stop that waits for one
-    progress.install(channel)
-    stepdown.install(channel)
+        resume.install()  # its part of a checkpoint is there before a stop that waits for one
+        progress.install(channel)
+        stepdown.install(channel)
     failures = _report_passes(channel)
     _leave_base_model()
     # Adapters are drawn before the trainer sets its own seed.

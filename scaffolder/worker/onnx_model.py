@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import remedies
 from .explain import TaskError
+from .loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +28,9 @@ class OnnxModel:
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        import onnxruntime_genai as og
-        from transformers import AutoTokenizer
+        with loading():
+            import onnxruntime_genai as og
+            from transformers import AutoTokenizer
 
         folder = Path(spec["path"])
         settings = _settings(folder)

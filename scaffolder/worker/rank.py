@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import distributed, stages
 from .explain import TaskError, explain
+from .loading import loading
 from .measure import memory_figures
 from .trust import guard
 
@@ -79,7 +80,8 @@ def main(spec: dict[str, Any], run: Path, world: int, number: int) -> int:
 def _run(job: dict[str, Any], plan: list[Stage], number: int, run: Path, recorder: Any) -> None:
     own = run / "work" / f"rank-{distributed.rank()}"
     os.environ["HF_DATASETS_CACHE"] = str(own / "datasets")  # read when it is imported
-    from .olive_run import run_passes
+    with loading():
+        from .olive_run import run_passes
 
     stage = plan[number]
     config = stages.configuration(job["config"], plan, number, run)

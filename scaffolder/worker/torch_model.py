@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .explain import TaskError
+from .loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,8 +43,9 @@ class TorchModel:
     """A transformers model, alone or with PEFT adapters (applied aside or merged in); see `models.load_model`."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        with loading():
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = getattr(torch, spec.get("dtype") or ("bfloat16" if device == "cuda" else "float32"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .explain import TaskError
+from .loading import loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,8 @@ class Trusted:
 
 def guard(root: Path) -> None:
     """Make transformers take no remote code but trusted one; call it before anything imports its models."""
-    from transformers import dynamic_module_utils
+    with loading():
+        from transformers import dynamic_module_utils
 
     trusted = find_trusted(root)
     dynamic_module_utils.resolve_trust_remote_code = _resolver(dynamic_module_utils.resolve_trust_remote_code, trusted)

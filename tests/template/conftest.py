@@ -44,17 +44,17 @@ def make(tmp_path):
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_scaffolder():
-    """Run the command in a project, in a process of its own; return what it printed as JSON."""
+    """Run the command in a project, in a process of its own that finds more packages; return what it said as JSON."""
 
-    def run(folder, *arguments, expect=0):
+    def run(folder, *arguments, expect=0, packages=()):
         program = "import sys; from scaffolder.cli import main; sys.exit(main(sys.argv[1:]))"
         result = subprocess.run(
             [sys.executable, "-c", program, *arguments],
             cwd=folder,
             # This checkout, wherever another one may be installed.
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [REPOSITORY, *packages]))},
             capture_output=True,
             text=True,
             check=False,
@@ -72,7 +72,7 @@ def tiny_rows():
     return [{"prompt": f"What is {word}?", "response": f"{word} is water that falls."} for word in words]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def put_tiny(tiny_rows):
     """Put a tiny model and short examples into a project, in place of the real ones."""
     from tiny_models import make_tiny_model

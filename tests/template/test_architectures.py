@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from tiny_models import RECIPES
 
+from scaffolder.generator import new_project
 from scaffolder.presets import models
 
 pytestmark = pytest.mark.olive
+# Apart from the others: `make venv` says why.
+QLORA = Path(sys.prefix) / "qlora"
 SETTINGS = {"max_steps": 2, "r": 4, "max_seq_len": 128}
 
 
@@ -38,10 +44,26 @@ def test_no_architecture_is_left_out():
     assert {entry["architecture"] for entry in models().values()} <= {r.model_type for r in RECIPES.values()}
 
 
+@pytest.fixture(scope="module")
+def finished(put_tiny, run_scaffolder, tmp_path_factory):
+    """Return a recipe's project after `run all` with the default presets, and what that said; run once a recipe."""
+
+    @functools.cache
+    def finish(recipe):
+        def make(**answers):
+            folder = tmp_path_factory.mktemp(recipe) / "project"
+            new_project(folder, answers=answers, defaults=True, git=False)
+            return folder
+
+        project = project_of(make, put_tiny, recipe)
+        return project, *run_scaffolder(project, "run", "all", "--json")
+
+    return finish
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_architecture_runs_from_examples_to_answers(recipe, make, put_tiny, run_scaffolder):
-    project = project_of(make, put_tiny, recipe)
-    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+def test_architecture_runs_from_examples_to_answers(recipe, finished):
+    _, tuned, exported = finished(recipe)
     assert tuned["metrics"]["kind"] == "adapter"
     assert exported["metrics"]["kind"] == "onnx"
     # The export answers as the adapter does: eight or four bits of a random model stay near.
@@ -50,9 +72,8 @@ def test_architecture_runs_from_examples_to_answers(recipe, make, put_tiny, run_
     assert exported["metrics"]["tokens_per_second"] > 0
 
 
-def test_generate_answers_with_the_export(make, put_tiny, run_scaffolder):
-    project = project_of(make, put_tiny, "llama-chatml")
-    run_scaffolder(project, "run", "all", "--json")
+def test_generate_answers_with_the_export(finished, run_scaffolder):
+    project, *_ = finished("llama-chatml")
     assert run_scaffolder(project, "generate", "What is rain?", "--max-new-tokens", "4", "--json")
 
 
@@ -74,7 +95,8 @@ def test_model_as_it_is_is_exported_and_evaluated(make, put_tiny, run_scaffolder
 
 
 def test_qlora_trains_the_named_layers_and_merges_into_the_weights_as_they_were(make, put_tiny, run_scaffolder):
-    pytest.importorskip("bitsandbytes", reason="QLoRA needs bitsandbytes")
+    if not QLORA.is_dir() and importlib.util.find_spec("bitsandbytes") is None:
+        pytest.skip("QLoRA needs bitsandbytes: `make venv` installs it")
     project = project_of(make, put_tiny, "llama", targets="attention", export_preset="onnx-fp32")
     # The form offers QLoRA for cards alone; the processor can do it, too.
     for path in (project / "scaffolder.toml", project / "gen-model" / "onnx-fp32.json"):
@@ -83,7 +105,7 @@ def test_qlora_trains_the_named_layers_and_merges_into_the_weights_as_they_were(
             text.replace("fine-tuning/lora.json", "fine-tuning/qlora.json").replace("adapters/lora", "adapters/qlora"),
             encoding="utf-8",
         )
-    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+    tuned, exported = run_scaffolder(project, "run", "all", "--json", packages=[QLORA])
     settings = json.loads((project / "fine-tuning/adapters/qlora/adapter/adapter_config.json").read_text("utf-8"))
     names = {name.rpartition(".")[2] for name in settings["target_modules"]}
     assert names == {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -91,9 +113,9 @@ def test_qlora_trains_the_named_layers_and_merges_into_the_weights_as_they_were(
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=1e-3)
 
 
-def test_adapter_stays_an_input(make, put_tiny, run_scaffolder):
-    project = project_of(make, put_tiny, "llama", export_preset="adapters")
-    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+def test_adapter_stays_an_input(finished, run_scaffolder):
+    project, tuned, _ = finished("llama")
+    *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", "adapters", "--json")
     assert (project / "gen-model" / "adapters" / "adapter_weights.onnx_adapter").is_file()
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=1e-3)
     assert exported["metrics"]["before"]["loss"] == pytest.approx(tuned["metrics"]["before"]["loss"], rel=1e-3)
@@ -104,9 +126,8 @@ def test_adapter_stays_an_input(make, put_tiny, run_scaffolder):
     # Phi-3's layers for queries, keys and values are one, and apart in the graph.
     [("llama-chatml", "adapters-int8"), ("llama-chatml", "adapters-int4"), ("phi3", "adapters-int8")],
 )
-def test_adapter_is_an_input_of_a_quantised_model(architecture, preset, make, put_tiny, run_scaffolder):
-    project = project_of(make, put_tiny, architecture)
-    (tuned,) = run_scaffolder(project, "run", "fine-tuning", "--json")
+def test_adapter_is_an_input_of_a_quantised_model(architecture, preset, finished, run_scaffolder):
+    project, tuned, _ = finished(architecture)
     *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", preset, "--json")
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.1)
 
@@ -121,8 +142,8 @@ def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaff
 
 
 @pytest.mark.parametrize("preset", ["onnx-int4", "onnx-int4-small", "onnx-int4-fast", "quantise-rtn"])
-def test_other_preset_builds(preset, make, put_tiny, run_scaffolder):
-    project = project_of(make, put_tiny, "qwen2")
+def test_other_preset_builds(preset, finished, run_scaffolder):
+    project, *_ = finished("qwen2")
     *_, exported = run_scaffolder(project, "run", "gen-model", "--preset", preset, "--json")
     assert exported["output"] == f"gen-model/{preset}"
     assert exported["metrics"]["after"]["loss"] == pytest.approx(10.5, rel=0.2)  # random weights make 40

@@ -42,7 +42,7 @@ def workers(root):
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         try:
-            if process.cwd() == str(root) and "worker" in " ".join(process.cmdline()):
+            if process.cwd() == str(root) and any(part.endswith("worker") for part in process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue

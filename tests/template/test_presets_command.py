@@ -23,7 +23,7 @@ def test_list_is_data_too(capsys):
     assert main(["presets", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {kind: len(entries) for kind, entries in found.items()} == {
-        "models": 27, "methods": 7, "hardware": 7, "exports": 6, "quantisers": 4, "prompts": 8, "presets": 1,
+        "models": 27, "methods": 7, "hardware": 7, "exports": 7, "quantisers": 4, "prompts": 8, "presets": 1,
     }  # fmt: skip
     assert found["methods"]["qlora"]["pass"] == "QLoRA"
 

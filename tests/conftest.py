@@ -48,6 +48,23 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(reason)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory):
+    """What is made once for all tests is made in a home folder of their own, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        _leave_home(patch, tmp_path_factory.getbasetemp() / "home")
+        yield
+
+
+def _leave_home(patch, home):
+    home.mkdir(exist_ok=True)
+    for name, folder in {"PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}.items():
+        if name not in os.environ:  # what was downloaded before serves again
+            patch.setenv(name, str(Path.home() / ".cache" / folder))
+    for name, folder in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
+        patch.setenv(name, str(home / folder))
+
+
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch, tmp_path_factory):
     """A machine without a hub, whose git has an identity and whose terminal is 80 columns of plain text."""
@@ -55,13 +72,7 @@ def quiet_machine(monkeypatch, tmp_path_factory):
     if not config.exists():
         config.write_text("[user]\n\tname = Test\n\temail = test@example.com\n[init]\n\tdefaultBranch = main\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    home = tmp_path_factory.getbasetemp() / "home"
-    home.mkdir(exist_ok=True)
-    for name, folder in {"PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}.items():
-        if name not in os.environ:  # what was downloaded before serves again
-            monkeypatch.setenv(name, str(Path.home() / ".cache" / folder))
-    for name, folder in {"HOME": "", "XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config"}.items():
-        monkeypatch.setenv(name, str(home / folder))
+    _leave_home(monkeypatch, tmp_path_factory.getbasetemp() / "home")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")

@@ -6,6 +6,7 @@ same releases make the same commits wherever it is made. Also used while a packa
 
 from __future__ import annotations
 
+import os
 import tempfile
 import tomllib
 from pathlib import Path
@@ -44,9 +45,14 @@ def make_bundle(checkout: Path, target: Path) -> None:
             date = Repository(checkout).text("log", "-1", "--format=%cI")
             head = _release(repository, current, _tree_of_files(repository, checkout, index), head, date)
         repository.run("update-ref", "refs/heads/main", head)
-        aside = target.with_name(f".{target.name}.new")
+        aside = beside(target)
         repository.run("bundle", "create", "--quiet", aside.absolute(), "HEAD", "--all")
         aside.replace(target)
+
+
+def beside(target: Path) -> Path:
+    """Return a name beside `target` for this process alone: others may be about to write the same file."""
+    return target.with_name(f".{target.name}.{os.getpid()}.new")
 
 
 def releases_key(checkout: Path) -> str:

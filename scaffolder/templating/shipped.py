@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from scaffolder.errors import EnvironmentFault
-from scaffolder.templating.bundle import make_bundle, releases_key
+from scaffolder.templating.bundle import beside, make_bundle, releases_key
 from scaffolder.templating.history import cache_folder
 
 # The same on every machine and system: answers files name it, and plain Copier follows the `~`.
@@ -41,7 +41,7 @@ def _put(target: Path) -> str:
         tag = f"v{importlib.metadata.version('olive-scaffolder')}"
         if not target.is_file() or not _holds(_refs(target), refs):
             target.parent.mkdir(parents=True, exist_ok=True)
-            aside = target.with_name(f".{target.name}.new")
+            aside = beside(target)
             shutil.copyfile(source, aside)
             aside.replace(target)
     except OSError as error:

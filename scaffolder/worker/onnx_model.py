@@ -136,12 +136,12 @@ def _fitted(og: Any, folder: Path, settings: dict[str, Any]) -> Any:
     it sees, which is best (pinned, it beats the same number set by hand); where a container or an affinity
     allows fewer, they would wait for each other.
     """
-    import onnxruntime
-
     config = og.Config(str(folder))
     providers = settings["model"]["decoder"]["session_options"].get("provider_options", [])
     if any("cuda" in provider for provider in providers):
         if og.is_cuda_available():
+            import onnxruntime
+
             onnxruntime.preload_dlls()  # CUDA's libraries, where they came as packages
         else:
             config.clear_providers()

@@ -174,7 +174,7 @@ _CAUSES: tuple[Cause, ...] = (
     Cause(
         r"(KeyError: 'hf_details'|No module named '?onnxruntime_genai\.models\.\w+)",
         "this release of onnxruntime-genai does not fit Olive's ModelBuilder pass",
-        lambda _, job: remedies.install("onnxruntime-genai", job),
+        lambda _, job: remedies.callable_builder(job),
         kind="environment",
     ),
     Cause(

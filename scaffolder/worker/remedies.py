@@ -18,8 +18,9 @@ EXPORT_AGAIN = "scaffolder run gen-model --restart makes the export again"
 _DISTRIBUTIONS = {"olive": "olive-ai", "google": "protobuf", "yaml": "pyyaml", "dateutil": "python-dateutil"}
 # Their releases must fit together; others rarely matter.
 _DECISIVE = (
-    "olive-ai", "transformers", "peft", "torch", "onnxruntime", "onnxruntime-genai", "onnx", "onnxscript",
-    "accelerate", "datasets", "huggingface-hub", "tokenizers", "safetensors", "numpy",
+    "olive-ai", "transformers", "peft", "torch", "onnxruntime", "onnxruntime-gpu", "onnxruntime-genai",
+    "onnxruntime-genai-cuda", "onnx", "onnxscript", "accelerate", "datasets", "huggingface-hub", "tokenizers",
+    "safetensors", "numpy",
 )  # fmt: skip
 
 
@@ -40,6 +41,15 @@ def install(module: str, job: dict[str, Any]) -> str:
     root = Path(job.get("root", "/"))
     shown = python.relative_to(root) if python.is_relative_to(root) else python
     return f"{shown} -m pip install {name}" + (f"=={version}" if version else "")
+
+
+def callable_builder(job: dict[str, Any]) -> str:
+    """Return the way to a ModelBuilder that Olive's pass can call: a script on the cuda stack, else another release."""
+    if "onnxruntime-genai-cuda" in locked(job):
+        return (
+            'the configuration has to name "gen-model/genai_fixes.py" as the `user_script` of an entry of data_configs'
+        )
+    return install("onnxruntime-genai", job)
 
 
 def other_versions(job: dict[str, Any]) -> str:

@@ -144,3 +144,12 @@ def test_questions_offer_what_runs_on_the_target(target, make):
         else:
             with pytest.raises(UsageError, match=f"not on {target}"):
                 make(f"refused-{export}", export_target=target, export_preset=export)
+
+
+@pytest.mark.olive
+def test_every_tracker_of_the_locked_transformers_is_known():
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    from scaffolder.support import _TRACKERS
+
+    assert _TRACKERS.keys() == {*INTEGRATION_TO_CALLBACK, "all", "none"}

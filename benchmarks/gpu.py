@@ -44,12 +44,10 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = [name for name in arguments.only.split(";") if name]
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder), arguments.model, arguments.steps, wanted)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+        measure(Path(folder), arguments.model, arguments.steps, wanted, arguments.out)
 
 
-def measure(folder: Path, name: str, steps: int, wanted: list[str]) -> dict[str, Any]:
+def measure(folder: Path, name: str, steps: int, wanted: list[str], out: Path | None) -> None:
     from scaffolder.catalogue import models
     from scaffolder.memory import Shape
 
@@ -83,7 +81,8 @@ def measure(folder: Path, name: str, steps: int, wanted: list[str]) -> dict[str,
         found["share"] = round(found["tokens_per_second"] / limit, 3)
         results[case] = found
         print(f"{case:<34} {json.dumps(found)}", flush=True)
-    return results
+        if out:
+            out.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def cases(project: Path, model: Path, steps: int) -> dict[str, Any]:

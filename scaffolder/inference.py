@@ -13,6 +13,7 @@ from scaffolder.environment import find_environment
 from scaffolder.errors import ScaffolderError, UsageError
 from scaffolder.process import Worker, stop_on_interrupt
 from scaffolder.records import find_runs
+from scaffolder.settings import answering_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +95,7 @@ class Session:
         self._known = artefact.adapters
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name) / "session.log"
-        self._worker = Worker(find_environment(project.root).python, job, self._log)
+        self._worker = Worker(find_environment(project.root).python, job, self._log, answering_environment())
 
     def __enter__(self) -> Self:
         """Load the model."""

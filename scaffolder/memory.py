@@ -131,7 +131,9 @@ def estimate_training_memory(
     tokens = sequence_length * batch
     adapter_input = _ADAPTER_INPUT_FAST if fast_adapters else _ADAPTER_INPUT
     adapter_input += _ADAPTER_DROPOUT if dropout else 0
-    block = _kept_by_block(shape, targets, dtype_bytes, adapter_input, fused=fused_kernels, method=method)
+    block = _kept_by_block(
+        shape, targets, dtype_bytes, adapter_input, fused=fused_kernels, cast=not fast_adapters, method=method
+    )
     kept = shape.hidden * dtype_bytes * shape.layers + block if checkpointing else block * shape.layers
     trained_bytes = dtype_bytes if method == "full" else _ADAPTER_BYTES
     return MemoryEstimate(
@@ -156,7 +158,14 @@ def _adapter_weights(shape: Shape, method: Method, rank: int, targets: tuple[str
 
 
 def _kept_by_block(
-    shape: Shape, targets: tuple[str, ...], dtype_bytes: int, adapter_input: float, *, fused: bool, method: Method
+    shape: Shape,
+    targets: tuple[str, ...],
+    dtype_bytes: int,
+    adapter_input: float,
+    *,
+    fused: bool,
+    cast: bool,
+    method: Method,
 ) -> float:
     """Bytes one block keeps for each token until its backward pass."""
     query, pair = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -164,11 +173,17 @@ def _kept_by_block(
     kept = dtype_bytes * (2 * shape.hidden + 2 * query + 2 * pair + 2 * shape.intermediate)
     if not fused:
         kept += 2 * 4 * shape.hidden  # norms work on a 32-bit copy of their input
-    inputs = sum(shape.features[name][0] for name in targets)
+    inputs = sum(shape.features[name][0] for name in (targets if cast else _distinct(targets)))
     if method == "full":
         # Weights that train keep their inputs: two norms' results, attention's (counted) and the gate's.
         return _PEAK * (kept + dtype_bytes * (2 * shape.hidden + shape.intermediate))
     return _PEAK * kept + inputs * adapter_input
+
+
+def _distinct(targets: tuple[str, ...]) -> list[str]:
+    """Return one layer for each input: what several of them read is kept once, unless each casts its own copy."""
+    shared = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
+    return list(dict.fromkeys(shared.get(name, name) for name in targets))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +204,10 @@ class Fit:
 
 
 _SHORTEST_SEQUENCE = 512
-# Tokens of a forward pass with which keeping activations is still faster than computing them again at four times as
-# many: with fewer, a large card waits for the next kernel, or for 4-bit weights to be unpacked. Measured on one H200
-# with 3.8 B weights (`benchmarks/gpu.py`): 23 thousand tokens/s at 4096, 28 at 16384, 21 there with checkpointing;
-# over 4-bit weights 15, 25 and 17.
-_TOKENS_THAT_FILL: dict[Method, int] = {"full": 4096, "lora": 4096, "qlora": 8192}
+# Tokens of a forward pass that keep a large card busy. On one H200 with 3.8 B weights and eight rows a step: 29
+# thousand tokens/s at 8 and 4 rows a pass, 28 at 2 and 17 at 1 (2048 tokens each); computing activations again for 8
+# rows at once 22 to 26, by what had room to stay (`benchmarks/gpu_presets.py`). Smaller cards are busy with less.
+_TOKENS_THAT_FILL = 4096
 # Adapters of this rank; their share of the memory is small.
 _FIT_RANK = 16
 
@@ -210,9 +224,10 @@ def fit(
 ) -> Fit | None:
     """Return the fastest settings that fit a device.
 
-    What is given up, in this order: rows of a batch while a forward pass keeps the tokens that fill a card,
-    speed (checkpointing), tokens of a row down to 512, adapters outside attention. Adapters multiply in the model's
-    own format, as the template's do on cards.
+    What is given up, in this order: rows of a pass down to the tokens that fill a card (accumulated, they make the same
+    step), speed (checkpointing: in so small a pass most blocks still have room for their activations, which the
+    template's `fast_training.py` then keeps), rows again, tokens of a row down to 512, adapters outside attention.
+    Adapters multiply in the model's own format, as the template's do on cards.
 
     Args:
         shape: Of the model.
@@ -227,9 +242,9 @@ def fit(
         Fit(batch=rows, sequence=tokens, checkpointing=saving, targets=targets)
         for targets in layers
         for tokens in _halves(sequence, _SHORTEST_SEQUENCE)
-        for saving in (False, True)
-        for rows in _halves(batch, 1)
-        if saving or rows * tokens >= min(_TOKENS_THAT_FILL[method], batch * tokens)
+        for filling in [min(batch, max(1, _TOKENS_THAT_FILL // tokens))]
+        for saving, most, least in ((False, batch, filling), (True, filling, 1))
+        for rows in _halves(most, least)
     ]
     for candidate in wanted:
         estimate = estimate_training_memory(

@@ -18,6 +18,7 @@ from scaffolder.errors import ConfigError, ScaffolderError
 from scaffolder.process import Worker
 from scaffolder.records import find_runs
 from scaffolder.scores import Scores
+from scaffolder.settings import answering_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -127,12 +128,11 @@ def evaluate(
     state = project.root / plan.STATE_FOLDER
     state.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=state, prefix="evaluate-") as aside:
-        run = _Run(project, Path(aside), [dataset.question(prompt) for prompt in prompts], on_event)
-        figures = {name: run.measure(name, artefact) for name, artefact in models.items()}
-        first = next(iter(models))
-        lengths = run.lengths(first, models[first])
-    scores = [_score(name, models[name], found) for name, found in figures.items()]
-    asked = figures[first]
+        run = _Run(project, models, Path(aside), [dataset.question(prompt) for prompt in prompts], on_event)
+        figures = run.measure()
+    scores = [_score(name, artefact, figures[name]) for name, artefact in models.items()]
+    asked = figures[next(iter(models))]
+    lengths = {part: asked[part] for part in ("prompts", "responses")}
     return Comparison(scores, asked["questions"], asked["expected"], lengths, run.reference_name)
 
 
@@ -147,11 +147,13 @@ class _Run:
     def __init__(
         self,
         project: Project,
+        models: dict[str, Artefact],
         aside: Path,
         prompts: list[str],
         on_event: Callable[[dict[str, Any]], None],
     ) -> None:
         self._project = project
+        self._models = models
         self._aside = aside
         self._on_event = on_event
         self._environment = find_environment(project.root)
@@ -166,28 +168,35 @@ class _Run:
         self._reference = _tuned(project)
         self.reference_name = self._reference.form if self._reference else None
 
-    def measure(self, name: str, artefact: Artefact) -> dict[str, Any]:
-        """Return every figure of a model."""
+    def measure(self) -> dict[str, dict[str, Any]]:
+        """Return every model's figures by its name; those of the first hold the examples' lengths too."""
+        # What the others are compared with comes first: its worker writes that down while it has the model.
+        names = sorted(self._models, key=lambda name: self._models[name] != self._reference)
+        found = {name: self._measure(name, self._models[name]) for name in names}
+        self._hashes.save()
+        return found
+
+    def _measure(self, name: str, artefact: Artefact) -> dict[str, Any]:
         keys = self._parts(artefact)
+        if name == next(iter(self._models)):
+            keys["lengths"] = ["lengths"]
         found = {part: self._memory.known(artefact, key) for part, key in keys.items()}
         missing = [part for part, figures in found.items() if figures is None]
         if missing:
             arguments = {part: self._arguments(part) for part in missing}
+            if artefact == self._reference and self._to_compare():
+                arguments["reference"] = {"file": str(self._aside / _REFERENCE)}
             for part, figures in self._work(name, artefact, arguments):
-                self._memory.remember(artefact, figures, keys[part])
-                found[part] = figures
-        self._hashes.save()
+                if part in keys:
+                    self._memory.remember(artefact, figures, keys[part])
+                    found[part] = figures
         figures = {key: value for part in found.values() if part for key, value in part.items()}
-        figures |= self._lm_eval(name, artefact)
-        return figures
+        return figures | self._lm_eval(name, artefact)
 
-    def lengths(self, name: str, artefact: Artefact) -> dict[str, list[int]]:
-        """Return the tokens of the examples' prompts and responses, by any of the models' tokenizer."""
-        known = self._memory.known(artefact, ["lengths"])
-        if known is None:
-            [(_, known)] = self._work(name, artefact, {"lengths": {}})
-            self._memory.remember(artefact, known, ["lengths"])
-        return known
+    def _to_compare(self) -> bool:
+        """Whether agreement with the reference is not known yet for a model."""
+        keys = [(artefact, self._parts(artefact).get("agreement")) for artefact in self._models.values()]
+        return any(key is not None and self._memory.known(artefact, key) is None for artefact, key in keys)
 
     def _parts(self, artefact: Artefact) -> dict[str, Any]:
         """Return what to measure, with what each result depends on beside model and examples."""
@@ -246,7 +255,7 @@ class _Run:
         }
         log = self._project.root / plan.STATE_FOLDER / LOG
         self._on_event({"event": "model", "model": name})
-        with Worker(self._environment.python, job, log) as worker:
+        with Worker(self._environment.python, job, log, answering_environment()) as worker:
             for event in worker.events():
                 if event["event"] == "failed":
                     raise ScaffolderError(f"{name}: {event['message']}", hint=event["hint"] or f"the log: {log}")

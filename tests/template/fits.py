@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from scaffolder.memory import Shape, fit
+
+Targets = Literal["all", "attention"]
 
 HEAD = """\
 # What training settings fit which device, by model, hardware and line of the memory estimate. Made from
 # models.yml, hardware.yml and scaffolder/memory.py; do not edit: a test makes it again and compares, and
-# `pytest tests/template --update-golden` writes it. null: nothing fits. Data only, read by copier.yml, as one
+# `pytest tests/template --update-golden` writes it. null: nothing fits. attention: what changes with adapters there
+# alone. Data only, read by copier.yml, as one
 # text of JSON because Copier's YAML reader would take a quarter of a second for it.
 catalog_fits:
   type: str
@@ -30,16 +34,14 @@ def table(models: dict[str, Any], hardware: dict[str, Any]) -> str:
 
 
 def _flow(model: dict[str, Any], card: dict[str, Any]) -> str:
-    found = {}
+    layers: dict[Targets, tuple[str, ...]] = {"all": tuple(model["lora_targets"]), "attention": tuple(model["attention_targets"])}
+    settings: dict[str, Any] = {"usable_bytes": card["usable_gb"] * 1e9, "batch": card["batch"], "fused_kernels": card["fused_kernels"]}
+    found: dict[str, Any] = {}
     for method in ("lora", "qlora"):
-        best = fit(
-            Shape(**model["shape"]),
-            {"all": tuple(model["lora_targets"]), "attention": tuple(model["attention_targets"])},
-            method=method,
-            usable_bytes=card["usable_gb"] * 1e9,
-            batch=card["batch"],
-            sequence=card["sequence"],
-            fused_kernels=card["fused_kernels"],
-        )
+        known = functools.partial(fit, Shape(**model["shape"]), method=method, **settings)
+        best = known(layers, sequence=card["sequence"])
         found[method] = asdict(best) if best else None
+        if best and best.targets == "all":
+            less = known({"attention": layers["attention"]}, sequence=best.sequence)
+            found[method]["attention"] = {"batch": less.batch, "checkpointing": less.checkpointing}
     return json.dumps(found)

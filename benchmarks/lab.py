@@ -4,8 +4,9 @@
 
 Needs an NVIDIA card with 80 GB or more and the cuda stack. The lab quantises Phi-3.5-mini (AWQ), trains LoRA for 100
 steps over the 4-bit weights and exports with adapters, on an A100. The model here has the same shape and random
-weights, the rows are as many and as long as the lab's. Measured: the stages by their own events, and all commands by
-the clock, verification and `evaluate` included.
+weights, the rows are as many and as long as the lab's. Random weights never end an answer: `evaluate` shows 40 tokens,
+as many as the lab's answers have. Measured: the stages by their own events, and all commands by the clock,
+verification and `evaluate` included.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks import gpu
 
 MODEL = "Phi-3.5-mini-instruct"
-ROWS, STEPS = 379, 100
+ROWS = 379
+ANSWER_TOKENS = 40
 # As the lab's text says.
 LAB_MINUTES = {"quantise": 8, "lora": 6, "export": 5}
 LAB_GB = {"model": 7.5, "quantised": 2.5}
@@ -36,13 +41,14 @@ def main() -> None:
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        results = {"card": torch.cuda.get_device_name(), "model": MODEL, **measure(Path(folder) / "project")}
+        for found in measure(Path(folder) / "project"):  # what is measured so far
+            results = {"card": torch.cuda.get_device_name(), "model": MODEL, **found}
+            if arguments.out:
+                arguments.out.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def measure(project: Path) -> dict[str, Any]:
+def measure(project: Path) -> Iterator[dict[str, Any]]:
     from scaffolder.catalogue import models
 
     entry = models()[MODEL]
@@ -51,7 +57,11 @@ def measure(project: Path) -> dict[str, Any]:
     gpu.make_model(entry, model)
     gpu.write_rows(project / "datasets" / "train.jsonl", ROWS)
     gpu.write_rows(project / "datasets" / "eval.jsonl", 8)
-    seconds = {}
+    settings = (project / "scaffolder.toml").read_text()
+    short = settings.replace("[evaluation]\n", f"[evaluation]\nmax_new_tokens = {ANSWER_TOKENS}\n")
+    (project / "scaffolder.toml").write_text(short)
+    seconds: dict[str, float] = {}
+    exported = project / "gen-model" / "quantised-adapters"
     for name, command in {
         "fine-tuning": ("run", "fine-tuning", "-q", "--force"),
         "gen-model": ("run", "gen-model", "-q", "--force"),
@@ -61,6 +71,7 @@ def measure(project: Path) -> dict[str, Any]:
         gpu.command(*command, cwd=project)
         seconds[name] = round(time.monotonic() - begin, 1)
         print(f"{name}: {seconds[name]} s {stages(project, name)}", flush=True)
+        yield {"commands": seconds, "stages": stages(project, name), "gb": {"quantised": size(exported)}}
     tuning, export = stages(project, "fine-tuning"), stages(project, "gen-model")
     ours = {
         "quantise": tuning["quantise"],
@@ -70,14 +81,13 @@ def measure(project: Path) -> dict[str, Any]:
         "evaluate": seconds["evaluate"],
         "everything": round(sum(seconds.values()), 1),
     }
-    exported = project / "gen-model" / "quantised-adapters"
     sizes = {"model": size(model), "quantised": size(exported)}
     for name, value in ours.items():
         lab = f"{60 * LAB_MINUTES[name]} s" if name in LAB_MINUTES else ""
         print(f"{name:<12} {lab:>8} {value:>8} s")
     for name, value in sizes.items():
         print(f"{name:<12} {LAB_GB[name]:>5} GB {value:>7} GB")
-    return {"lab_minutes": LAB_MINUTES, "lab_gb": LAB_GB, "seconds": ours, "commands": seconds, "gb": sizes}
+    yield {"lab_minutes": LAB_MINUTES, "lab_gb": LAB_GB, "seconds": ours, "commands": seconds, "gb": sizes}
 
 
 def stages(project: Path, workflow: str) -> dict[str, float]:

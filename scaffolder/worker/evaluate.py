@@ -6,13 +6,17 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import agreement, metrics, speed
+from . import metrics, speed
+from .agreement import Agreement, Reference
 from .chat import prompt_text, read_conversations
-from .loss import evaluation_samples, response_loss
+from .loss import ResponseLoss, evaluation_samples
 from .measure import peak_gpu_memory, peak_memory, resident_memory
 from .models import LanguageModel, Sampling, answer, load_model
+from .texts import score
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .channel import Channel
 
 # Loaded before the clock and the memory are read: they cost the same for every model of a form.
@@ -27,7 +31,7 @@ def evaluate(job: dict[str, Any], channel: Channel) -> None:
     In a process of its own, so that its memory is its own. The parts, with their arguments:
 
     `speed`: {} → `load_seconds`, `memory` (bytes above the libraries, up to the end of this part) and what
-    `speed.measure` gives. `loss`: {} → see `loss.response_loss`. `lengths`: {} → tokens of prompts and
+    `speed.measure` gives. `loss`: {} → see `loss.ResponseLoss`. `lengths`: {} → tokens of prompts and
     responses. `answers`: {`prompts`, `examples`, `max_new_tokens`} → greedy
     answers to the prompts and the first examples' questions. `metrics`: see `metrics.score`.
     `reference`: {`file`} writes what `agreement`: {`file`} of another model compares with.
@@ -37,21 +41,39 @@ def evaluate(job: dict[str, Any], channel: Channel) -> None:
     before, started = resident_memory(), time.perf_counter()
     model = load_model(job["model"])
     load_seconds = time.perf_counter() - started
-    for part in sorted(job["parts"], key=list(_PARTS).index):
+    parts = job["parts"]
+    if "speed" in parts:
+        channel.emit("stage", name="speed", state="start")
+        figures = _speed(model, job["dataset"])
+        memory = peak_gpu_memory() or max(peak_memory() - before, 0)
+        figures |= {"load_seconds": round(load_seconds, 3), "memory": memory}
+        channel.emit("measured", part="speed", figures=figures)
+    if along := {part: parts[part] for part in _ALONG_TEXTS if part in parts}:
+        channel.emit("stage", name=next(iter(along)), state="start")
+        for part, figures in _along_texts(model, job["dataset"], along):
+            channel.emit("measured", part=part, figures=figures)
+    for part in [part for part in _PARTS if part in parts]:
         channel.emit("stage", name=part, state="start")
-        figures = _PARTS[part](model, job["dataset"], job["parts"][part])
-        if part == "speed":
-            memory = peak_gpu_memory() or max(peak_memory() - before, 0)
-            figures |= {"load_seconds": round(load_seconds, 3), "memory": memory}
-        channel.emit("measured", part=part, figures=figures)
+        channel.emit("measured", part=part, figures=_PARTS[part](model, job["dataset"], parts[part]))
 
 
-def _speed(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
+def _speed(model: LanguageModel, dataset: dict[str, Any]) -> dict[str, Any]:
     return speed.measure(model, evaluation_samples(model, dataset, limit=speed.EXAMPLES))
 
 
-def _loss(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
-    return response_loss(model, evaluation_samples(model, dataset, limit=None))
+def _along_texts(
+    model: LanguageModel, dataset: dict[str, Any], parts: dict[str, dict[str, Any]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the figures of each part; each text goes through the model once for all of them."""
+    own = evaluation_samples(model, dataset, limit=None)
+    makers: dict[str, Callable[[dict[str, Any]], ResponseLoss | Reference | Agreement]] = {
+        "loss": lambda _: ResponseLoss(own),
+        "reference": lambda arguments: Reference(arguments["file"], own, len(model.tokenizer)),
+        "agreement": lambda arguments: Agreement(arguments["file"]),
+    }
+    heard = {part: makers[part](arguments) for part, arguments in parts.items()}
+    score(model, *heard.values())
+    return [(part, listener.figures()) for part, listener in heard.items()]
 
 
 def _lengths(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
@@ -60,14 +82,6 @@ def _lengths(model: LanguageModel, dataset: dict[str, Any], _arguments: dict[str
         "prompts": [sample.prompt for sample in samples],
         "responses": [len(sample.ids) - sample.prompt for sample in samples],
     }
-
-
-def _reference(model: LanguageModel, dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    return agreement.write_reference(model, evaluation_samples(model, dataset, limit=None), arguments["file"])
-
-
-def _agreement(model: LanguageModel, _dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    return agreement.compare(model, arguments["file"])
 
 
 def _answers(model: LanguageModel, dataset: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -100,13 +114,6 @@ def _metrics(model: LanguageModel, dataset: dict[str, Any], arguments: dict[str,
     return {"metrics": metrics.score(arguments["metrics"], answers, expected)}
 
 
-# In this order: what is asked for later would add to the memory.
-_PARTS = {
-    "speed": _speed,
-    "loss": _loss,
-    "lengths": _lengths,
-    "reference": _reference,
-    "agreement": _agreement,
-    "answers": _answers,
-    "metrics": _metrics,
-}
+# What is measured along the examples' texts.
+_ALONG_TEXTS = ("loss", "reference", "agreement")
+_PARTS = {"lengths": _lengths, "answers": _answers, "metrics": _metrics}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .chat import encode, read_conversations
 from .explain import TaskError
 from .models import LanguageModel, Sample
+from .texts import score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,17 +34,33 @@ def evaluation_samples(model: LanguageModel, dataset: dict[str, Any], *, limit: 
     return samples
 
 
-def response_loss(model: LanguageModel, samples: Sequence[Sample]) -> dict[str, float]:
-    """Return `loss` (mean cross-entropy in nats per response token), `perplexity` and `tokens`.
+class ResponseLoss:
+    """Adds up the loss on the samples' responses; see `texts.score`."""
 
-    Only tokens of the response count, its end token among them; every token weighs the same.
-    """
-    import torch
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+        self._total = 0.0
 
-    total, count = 0.0, 0
-    for sample, logits in zip(samples, model.response_logits(samples), strict=True):
+    def hear(self, index: int, logits: Any) -> None:
+        """See `texts.Listener`."""
+        import torch
+
+        sample = self.samples[index]
         targets = torch.tensor(sample.ids[sample.prompt :])
-        total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
-        count += len(targets)
-    loss = total / count
-    return {"loss": round(loss, 4), "perplexity": round(math.exp(loss), 3), "tokens": count}
+        self._total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+
+    def figures(self) -> dict[str, float]:
+        """Return `loss` (mean cross-entropy in nats per response token), `perplexity` and `tokens`.
+
+        Only tokens of the response count, its end token among them; every token weighs the same.
+        """
+        count = sum(len(sample.ids) - sample.prompt for sample in self.samples)
+        loss = self._total / count
+        return {"loss": round(loss, 4), "perplexity": round(math.exp(loss), 3), "tokens": count}
+
+
+def response_loss(model: LanguageModel, samples: Sequence[Sample]) -> dict[str, float]:
+    """Return the figures of `ResponseLoss`."""
+    heard = ResponseLoss(samples)
+    score(model, heard)
+    return heard.figures()

@@ -71,7 +71,7 @@ def measure(project: Path) -> Iterator[dict[str, Any]]:
         gpu.command(*command, cwd=project)
         seconds[name] = round(time.monotonic() - begin, 1)
         print(f"{name}: {seconds[name]} s {stages(project, name)}", flush=True)
-        yield {"commands": seconds, "stages": stages(project, name), "gb": {"quantised": size(exported)}}
+        yield {"commands": seconds, "stages": stages(project, name), "gb": sizes(model, exported)}
     tuning, export = stages(project, "fine-tuning"), stages(project, "gen-model")
     ours = {
         "quantise": tuning["quantise"],
@@ -81,13 +81,14 @@ def measure(project: Path) -> Iterator[dict[str, Any]]:
         "evaluate": seconds["evaluate"],
         "everything": round(sum(seconds.values()), 1),
     }
-    sizes = {"model": size(model), "quantised": size(exported)}
     for name, value in ours.items():
         lab = f"{60 * LAB_MINUTES[name]} s" if name in LAB_MINUTES else ""
         print(f"{name:<12} {lab:>8} {value:>8} s")
-    for name, value in sizes.items():
-        print(f"{name:<12} {LAB_GB[name]:>5} GB {value:>7} GB")
-    yield {"lab_minutes": LAB_MINUTES, "lab_gb": LAB_GB, "seconds": ours, "commands": seconds, "gb": sizes}
+    gigabytes = sizes(model, exported)
+    for name, value in gigabytes.items():
+        lab = f"{LAB_GB[name]} GB" if name in LAB_GB else ""
+        print(f"{name:<12} {lab:>8} {value:>7} GB")
+    yield {"lab_minutes": LAB_MINUTES, "lab_gb": LAB_GB, "seconds": ours, "commands": seconds, "gb": gigabytes}
 
 
 def stages(project: Path, workflow: str) -> dict[str, float]:
@@ -100,8 +101,13 @@ def stages(project: Path, workflow: str) -> dict[str, float]:
     return {event["name"]: event["seconds"] for event in found if event["event"] == "stage" and "seconds" in event}
 
 
-def size(folder: Path) -> float:
-    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9, 2)
+def sizes(model: Path, exported: Path) -> dict[str, float]:
+    """Return gigabytes of the base model, of the exported one, and of the adapters beside it."""
+    files = [path for path in exported.rglob("*") if path.is_file()]
+    adapters = [path for path in files if path.suffix == ".onnx_adapter"]
+    graph = [path for path in files if path not in adapters]
+    groups = {"model": model.glob("*.safetensors"), "quantised": graph, "adapters": adapters}
+    return {name: round(sum(path.stat().st_size for path in group) / 1e9, 2) for name, group in groups.items()}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,15 @@ def _locked(project: Project, workflow: Workflow, hashes: Hashes) -> dict[str, s
 
 
 def publish(aside: Path, output: Path) -> None:
-    """Make the finished folder visible under its name; the one before stays beside it, hidden."""
+    """Make the finished folder visible under its name; the one before stays beside it, hidden.
+
+    Its files are for whom the user's files are for: Olive writes some weights so that the user alone may read them.
+    """
+    hidden = os.umask(0o077)
+    os.umask(hidden)
+    for path in aside.rglob("*"):
+        if path.is_file():
+            path.chmod(path.stat().st_mode | 0o666 & ~hidden)
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.exists():
         previous = output.with_name(f".{output.name}.previous")

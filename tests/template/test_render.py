@@ -127,7 +127,7 @@ def test_every_question_is_asked_or_computed(template):
     asked = {name: q for name, q in questions.items() if q.get("when") is not False}
     newcomers = [n for n, q in asked.items() if "advanced" not in str(q.get("when", "")) and n != "model_id"]
     assert newcomers == ["project_name", "model", "hardware", "method", "data_format", "advanced"]
-    assert len(asked) == 49
+    assert len(asked) == 50
     assert all(q.get("help") for q in asked.values())
 
 

@@ -139,7 +139,7 @@ def _fitted(og: Any, folder: Path, settings: dict[str, Any]) -> Any:
     config = og.Config(str(folder))
     providers = settings["model"]["decoder"]["session_options"].get("provider_options", [])
     if any("cuda" in provider for provider in providers):
-        if og.is_cuda_available():
+        if og.is_cuda_available() and _has_card():
             import onnxruntime
 
             onnxruntime.preload_dlls()  # CUDA's libraries, where they came as packages
@@ -148,6 +148,13 @@ def _fitted(og: Any, folder: Path, settings: dict[str, Any]) -> Any:
     options = {"intra_op_num_threads": min(_allowed_processors(), _cores())}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     return config
+
+
+def _has_card() -> bool:
+    """Whether there is a card of NVIDIA's; the runtime itself says only what it was built for."""
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def _cores() -> int:

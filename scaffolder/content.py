@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 # A file changed within the clock's last tick could change again without a new time.
 _SETTLED_NANOSECONDS = 2_000_000_000
+_READERS = 8
 
 
 class Hashes:
@@ -49,12 +51,14 @@ class Hashes:
         """Return the hash of a file, or of a folder's file names and contents, but for files named `without`."""
         if path.is_file():
             return self.file(path)
-        listing = {
-            child.relative_to(path).as_posix(): self.file(child)
+        children = [
+            child
             for child in sorted(path.rglob("*"))
             if child.is_file() and "__pycache__" not in child.parts and child.name != without
-        }
-        return digest(listing)
+        ]
+        names = [child.relative_to(path).as_posix() for child in children]
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:  # hashing lets other threads run
+            return digest(dict(zip(names, pool.map(self.file, children), strict=True)))
 
     def save(self) -> None:
         """Write the memory, if anything was added."""

@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import oliveconfig, trust
@@ -36,6 +36,7 @@ class Workflow:
         config: Its content with every override in place.
         output: Folder that the finished artefact is published as.
         overrides: The values set over the file, by dotted path.
+        needs: Workflows that come before it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Workflow:
     config: dict[str, Any]
     output: Path
     overrides: dict[str, Any]
+    needs: tuple[str, ...]
 
     @property
     def runs_folder(self) -> Path:
@@ -123,7 +125,8 @@ def resolve(
     Args:
         project: The project.
         name: The workflow.
-        preset: Another configuration beside the workflow's own, by file name without `.json`.
+        preset: Another configuration beside the workflow's own, by file name without `.json`. Of what the workflow
+            needs, it needs what it names the results of.
         overrides: Values by dotted path, over those of the manifest.
 
     Raises:
@@ -146,7 +149,15 @@ def resolve(
     output = config.get("output_dir")
     if not isinstance(output, str):
         raise ConfigError(f"{project.relative(config_path)}: missing key `output_dir`")
-    return Workflow(name, config_path.stem, config_path, config, project.root / output, values)
+    needs = workflow.needs
+    if config_path != project.root / workflow.config:
+        needs = [need for need in needs if _reads(config, resolve(project, need).config["output_dir"])]
+    return Workflow(name, config_path.stem, config_path, config, project.root / output, values, tuple(needs))
+
+
+def _reads(config: dict[str, Any], folder: str) -> bool:
+    """Tell whether a configuration names a folder or something in it."""
+    return any(PurePath(text).is_relative_to(folder) for text in _texts(config))
 
 
 def problems(project: Project, workflow: Workflow) -> list[oliveconfig.Problem]:

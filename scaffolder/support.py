@@ -224,6 +224,12 @@ def _adapter(path: str, root: Path, kinds: set[str]) -> Iterator[Obstacle]:
         )
 
 
+def can_be_merged(adapter: Path) -> bool:
+    """Return whether the adapter in this folder can become part of its base's weights."""
+    method = _method_of(adapter)
+    return method is None or catalogue.methods()[method].merge
+
+
 def _method_of(folder: Path) -> str | None:
     """Return the method that trained an adapter, from its own settings and the folder's name."""
     try:

@@ -240,8 +240,6 @@ def test_architecture_that_cannot_be_exported(cli, tiny_project, fails):
         tiny_project / "gen-model" / "base-onnx-int8.json",
         lambda config: config.update(passes={"builder": {"type": "ModelBuilder", "precision": "fp32"}}),
     )
-    manifest = tiny_project / "scaffolder.toml"
-    manifest.write_text(manifest.read_text().replace('needs = ["fine-tuning"]', ""))
     result = cli("run", "gen-model", "--preset", "base-onnx-int8")
     fails(result, "ModelBuilder cannot export this architecture", "GPT2LMHeadModel", "`scaffolder presets`")
 
@@ -292,8 +290,6 @@ def test_genai_that_olive_cannot_build_for(cli, tiny_project, fails):
     builders = own_copy(own_copy(packages, "onnxruntime_genai"), "models")
     (builders / "quantized_model.py").unlink()  # as from 0.16 on
     claim_version(packages, "onnxruntime_genai", "0.16.0")
-    manifest = tiny_project / "scaffolder.toml"
-    manifest.write_text(manifest.read_text().replace('needs = ["fine-tuning"]', ""))
     result = cli("run", "gen-model", "--preset", "base-onnx-int8")
     fails(
         result,

@@ -19,6 +19,7 @@ from scaffolder.process import Worker
 from scaffolder.records import find_runs
 from scaffolder.scores import Scores
 from scaffolder.settings import answering_environment
+from scaffolder.support import can_be_merged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,13 +92,18 @@ class Comparison:
 
 
 def candidates(project: Project) -> dict[str, Artefact]:
-    """Return every form that exists, by name: base, adapter, merged, and each ONNX folder that was published."""
+    """Return every form that exists, by name: base, adapter, merged, and each ONNX folder that was published.
+
+    An adapter that cannot be merged has no merged form.
+    """
     found: dict[str, Artefact] = {}
     for name in ("base", "adapter", "merged"):
         try:
-            found[name] = find_artefact(project, name)
+            artefact = find_artefact(project, name)
         except ScaffolderError:
             continue
+        if name != "merged" or artefact.adapter is None or can_be_merged(artefact.adapter):
+            found[name] = artefact
     for record in find_runs(project):
         if record.metrics.get("kind") == "onnx":
             found[Path(record.output).name] = find_artefact(project, record.output)

@@ -74,7 +74,7 @@ def prepare(
     """
     environment = find_environment(project.root)
     hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json")
-    _check_needs(project, name, target, environment, hashes)
+    _check_needs(project, plan.resolve(project, name, preset=preset, overrides=overrides), target, environment, hashes)
     found = []
     for values in _combinations(project, name, preset, overrides, sweep):
         workflow = plan.resolve(project, name, preset=preset, overrides={**overrides, **values})
@@ -106,15 +106,15 @@ def write(project: Project, prepared: Sequence[Prepared]) -> None:
         (project.root / each.job.spec).write_text(text + "\n", encoding="utf-8")
 
 
-def _check_needs(project: Project, name: str, target: str, environment: Environment, hashes: Hashes) -> None:
+def _check_needs(project: Project, workflow: Workflow, target: str, environment: Environment, hashes: Hashes) -> None:
     """Refuse to build on what is not there, or not of today's inputs."""
-    for need in plan.section(project, name).needs:
-        workflow = plan.resolve(project, need)
-        wanted = plan.fingerprint(project, workflow, environment, hashes)
-        reason, _ = compare(workflow, wanted, hashes, restart=False)
+    for need in workflow.needs:
+        needed = plan.resolve(project, need)
+        wanted = plan.fingerprint(project, needed, environment, hashes)
+        reason, _ = compare(needed, wanted, hashes, restart=False)
         if reason is not None:
             raise ConfigError(
-                f"{name} needs {need}, which is not up to date: {reason}",
+                f"{workflow.name} needs {need}, which is not up to date: {reason}",
                 hint=f"scaffolder run {need} --on {target} --follow\n      or here: scaffolder run {need}",
             )
 

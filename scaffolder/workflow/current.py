@@ -47,32 +47,22 @@ def resolve_workflows(
         UsageError: A workflow, a preset or a path of an override does not exist.
         ConfigError: A configuration is missing or unreadable, or workflows need each other.
     """
-    return [
-        plan.resolve(
-            project,
-            current,
-            preset=preset if current == name else None,
-            overrides=overrides if current == name else None,
-        )
-        for current in _order(project, name)
-    ]
-
-
-def _order(project: Project, name: str) -> list[str]:
-    """Return the named workflow after everything it needs, each once."""
-    ordered: list[str] = []
+    ordered: dict[str, Workflow] = {}
 
     def visit(current: str, path: tuple[str, ...]) -> None:
         if current in path:
             raise ConfigError(f"workflows need each other: {' → '.join((*path, current))}")
-        for need in plan.section(project, current).needs:
+        named = current == name
+        workflow = plan.resolve(
+            project, current, preset=preset if named else None, overrides=overrides if named else None
+        )
+        for need in workflow.needs:
             visit(need, (*path, current))
-        if current not in ordered:
-            ordered.append(current)
+        ordered.setdefault(current, workflow)
 
     for start in project.manifest.workflows if name == "all" else [name]:
         visit(start, ())
-    return ordered
+    return list(ordered.values())
 
 
 def compare(

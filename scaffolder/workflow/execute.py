@@ -84,7 +84,7 @@ def run_workflows(
         runner.check(workflows, again)
         for workflow in workflows:
             try:
-                _check_needs(project, workflow, failed or {})
+                _check_needs(workflow, failed or {})
                 result = runner.run(workflow, restart=workflow.name in again)
             except ScaffolderError as error:
                 if failed is None or isinstance(error, Interrupted):
@@ -111,8 +111,8 @@ def _environment(project: Project, workflows: list[Workflow], on_event: EventSin
         raise
 
 
-def _check_needs(project: Project, workflow: Workflow, failed: dict[str, ScaffolderError]) -> None:
-    missing = [need for need in plan.section(project, workflow.name).needs if need in failed]
+def _check_needs(workflow: Workflow, failed: dict[str, ScaffolderError]) -> None:
+    missing = [need for need in workflow.needs if need in failed]
     if missing:
         raise RunFailed(f"not run: it needs {', '.join(missing)}, which failed")
 

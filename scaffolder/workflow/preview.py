@@ -62,7 +62,7 @@ def preview_workflows(
         wanted = plan.fingerprint(project, workflow, environment, hashes)
         reason, published = compare(workflow, wanted, hashes, restart=restart and name in (workflow.name, "all"))
         before = [earlier.workflow for earlier in planned if earlier.would_run]
-        needed = [need for need in plan.section(project, workflow.name).needs if need in before]
+        needed = [need for need in workflow.needs if need in before]
         if reason is None and needed:
             reason = f"{', '.join(needed)} would run before it"
         if reason is not None:

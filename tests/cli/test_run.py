@@ -182,6 +182,26 @@ def test_workflows_that_need_each_other(cli, with_model):
     assert "need each other" in result.err
 
 
+@pytest.mark.parametrize(
+    ("preset", "before"),
+    [("onnx-int4", ["fine-tuning"]), ("base-onnx-int8", []), ("quantise-rtn", [])],
+)
+def test_preset_needs_what_it_names_the_results_of(cli, with_model, preset, before):
+    result = cli("run", "gen-model", "--preset", preset, "-n", "--json")
+    assert result.code == 0, result.err
+    assert [planned["workflow"] for planned in json.loads(result.out)] == [*before, "gen-model"]
+
+
+def test_workflow_needs_what_its_manifest_says(cli, with_model):
+    change(
+        with_model / "scaffolder.toml",
+        'config = "gen-model/onnx-int8.json"',
+        'config = "gen-model/base-onnx-int8.json"',
+    )
+    planned = json.loads(cli("run", "gen-model", "-n", "--json").out)
+    assert [entry["workflow"] for entry in planned] == ["fine-tuning", "gen-model"]
+
+
 def test_settings_belong_to_one_workflow(cli, project):
     assert cli("run", "all", "--set", "a=1").code == 2
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from tiny_models import RECIPES
 
+from scaffolder.evaluation import candidates
 from scaffolder.generator import new_project
 from scaffolder.presets import models
+from scaffolder.project import find_project
 
 pytestmark = pytest.mark.olive
 # Apart from the others: `make venv` says why.
@@ -138,6 +140,7 @@ def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaff
     tuned, exported = run_scaffolder(project, "run", "all", "--json")
     assert tuned["metrics"]["kind"] == "adapter"
     assert (project / "gen-model" / "quantised-adapters" / "adapter_weights.onnx_adapter").is_file()
+    assert list(candidates(find_project(project))) == ["base", "adapter", "quantised-adapters"]
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
 
 

@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STACK := scaffolder/catalog/locks/cpu.txt
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test thorough check quality format clean
+.PHONY: help venv demo test thorough check quality gpu format clean
 
 help:
 	@echo "make demo     fine-tune, export and verify the embedded model into demo-project/ (about 5 minutes)"
 	@echo "make test     every check and test"
 	@echo "make thorough what a test does a few times, many times over"
 	@echo "make quality  the demo, then its model against the bars: loss, size, fluency"
+	@echo "make gpu      every figure of a card, with PYTHON=... of an environment with the cuda stack (half an hour)"
 	@echo "make check    the quick checks alone: format, lint, types, layers"
 	@echo "make venv     .venv with the package, the cpu stack and the test tools"
 
@@ -48,6 +49,11 @@ thorough: $(STAMP)
 
 quality: demo
 	$(BIN)/python -m pytest -m quality
+
+gpu:
+	@mkdir -p gpu-results
+	@for part in gpu gpu_presets gpu_quantise gpu_export lab; do \
+		$(PYTHON) benchmarks/$$part.py --out gpu-results/$$part.json || exit; done
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -3,7 +3,8 @@
     python benchmarks/gpu_export.py [--model NAME] [--presets "onnx-int4;onnx-fp16"] [--out results.json]
 
 Needs an NVIDIA card and the cuda stack, ONNX Runtime's and GenAI's builds for CUDA included. Each export is merged from
-an adapter that two steps made, verified by `scaffolder run`, and asked for answers on the card and on the processor.
+an adapter that two steps made, verified by `scaffolder run`, and asked for answers. `stages` are the seconds of each
+part by the run's events: the merge, the graph, verification.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import gpu
+from benchmarks import gpu, lab
 
 PROMPT, ANSWER, REPEATS = 512, 128, 3
 
@@ -73,6 +74,7 @@ def export(project: Path, preset: str) -> dict[str, Any]:
     record = json.loads((folder / "run.json").read_text())
     return {
         "seconds": round(seconds, 1),
+        "stages": lab.stages(project, "gen-model"),
         "gb": round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e9, 2),
         "loss_after": record["metrics"].get("after", {}).get("loss"),
         **measured(folder),

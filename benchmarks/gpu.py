@@ -2,10 +2,10 @@
 
     python benchmarks/gpu.py [--model NAME] [--steps N] [--only "CASE;CASE"] [--out results.json]
 
-Needs an NVIDIA card and the cuda stack (liger-kernel, bitsandbytes for QLoRA, trl for its row; what is missing is
-said and left out). The model has the shape of a model of the catalogue and random weights. Real tokens are counted,
-padding is not. The limit is the card's own rate in a large bfloat16 matrix product, at 4 FLOP a weight and token:
-forward, and backward through frozen weights.
+Needs an NVIDIA card and the cuda stack (liger-kernel, bitsandbytes for QLoRA, trl and torchtune for their rows; what
+is missing is said and left out). The model has the shape of a model of the catalogue and random weights. Real tokens
+are counted, padding is not. The limit is the card's own rate in a large bfloat16 matrix product, at 4 FLOP a weight and
+token: forward, and backward through frozen weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 WARM_UP = 4  # steps that compile kernels and fill the allocator
 ROWS = 1200
-PEERS = Path(__file__).parent / "gpu_peers.py"
+PEERS = {"trainer": "gpu_peers.py trainer", "trl": "gpu_peers.py trl", "torchtune": "gpu_torchtune.py"}
 SIZES = (24, 48, 80)
 CAP = """import torch
 torch.cuda.set_per_process_memory_fraction({bytes} / torch.cuda.get_device_properties(0).total_memory)
@@ -106,6 +106,7 @@ def cases(project: Path, model: Path, steps: int) -> dict[str, Any]:
         "olive finetune's defaults": ours("olive-defaults"),
         "the lab's LoRA": ours("lab-lora"),
         "TRL, packing": peer("trl"),
+        "torchtune, packing, compiled": peer("torchtune"),
         "PEFT and Trainer": peer("trainer"),
     }
 
@@ -246,9 +247,9 @@ def speed(steps: list[tuple[float, int]]) -> dict[str, Any]:
 
 def run_peer(which: str, model: Path, rows: Path, steps: int) -> dict[str, Any]:
     """Run another tool in a process of its own."""
-    result = subprocess.run(
-        [sys.executable, PEERS, which, model, rows, str(steps)], capture_output=True, text=True, env=environment()
-    )
+    script, *chosen = PEERS[which].split()
+    command = [sys.executable, Path(__file__).parent / script, *chosen, model, rows, str(steps)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment())
     if result.returncode:
         raise RuntimeError(result.stderr[-600:])
     found = json.loads(result.stdout.splitlines()[-1])

@@ -82,3 +82,24 @@ def test_a_file_whose_time_was_set_back_is_read_again(cli, trained):
     os.utime(adapter, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert "files were changed" in cli("run", "fine-tuning", "-n").out
     assert "files were changed" in cli("run", "fine-tuning", "-n", "--rehash").out
+
+
+def test_olive_tells_models_apart_without_reading_them(tmp_path, monkeypatch):
+    import os
+
+    from olive.model.config import model_config
+
+    from scaffolder.worker import olive_run
+
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"weights")
+    model = model_config.ModelConfig(type="HfModel", config={"model_path": str(tmp_path)})
+    read = model.get_model_identifier()
+    monkeypatch.setattr(model_config, "hash_file", model_config.hash_file)  # taken back afterwards
+    olive_run._hash_by_mark()
+    first = model.get_model_identifier()
+    assert first != read
+    weights.chmod(0o000)
+    assert model.get_model_identifier() == first
+    os.utime(weights, ns=(0, 0))
+    assert model.get_model_identifier() != first

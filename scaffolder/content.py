@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ class Hashes:
             if child.is_file() and "__pycache__" not in child.parts and child.name != without
         ]
         names = [child.relative_to(path).as_posix() for child in children]
+        from concurrent.futures import ThreadPoolExecutor  # a run that is up to date need not load it
+
         with ThreadPoolExecutor(max_workers=_READERS) as pool:  # hashing lets other threads run
             return digest(dict(zip(names, pool.map(self.file, children), strict=True)))
 

@@ -52,12 +52,12 @@ def main() -> None:
                 arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def prepare(project: Path, name: str, hardware: str = "cuda-80gb") -> None:
+def prepare(project: Path, name: str) -> None:
     """Generate a project with a model of random weights, and train an adapter of two steps."""
     from scaffolder.catalogue import models
 
     entry = models()[name]
-    answers = ["-d", f"model={entry.repo}", "-d", f"hardware={hardware}", "-d", "advanced=true", *gpu.ATTENTION]
+    answers = ["-d", f"model={entry.repo}", "-d", "hardware=cuda-80gb", "-d", "advanced=true", *gpu.ATTENTION]
     gpu.command("new", project, "--defaults", "-q", *answers, cwd=project.parent)
     gpu.make_model(entry, project / "model-cache" / entry.repo)
     gpu.write_rows(project / "datasets" / "train.jsonl", 60)

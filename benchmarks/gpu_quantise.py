@@ -3,8 +3,8 @@
     python benchmarks/gpu_quantise.py [--model NAME] [--presets "rtn;kquant;gptq"] [--out results.json]
 
 Needs an NVIDIA card and the cuda stack; without one it measures the processor. Each algorithm is a preset of the
-generated project, run and verified by `scaffolder run` on the base merged with an adapter that two steps made; the
-seconds are the quantiser's alone, by the run's events. Gptq takes 64 of the project's examples to calibrate on.
+generated project, run and verified by `scaffolder run`; the seconds are the quantiser's alone, by the run's events.
+Gptq takes 64 of the project's examples to calibrate on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import gpu, gpu_export, lab
+from benchmarks import gpu, lab
 
 
 def main() -> None:
@@ -36,8 +36,12 @@ def main() -> None:
     entry = models()[arguments.model]
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
-        gpu_export.prepare(project, arguments.model, "cuda-80gb" if card else "cpu")
-        results["gb"] = gigabytes(project / "model-cache" / entry.repo)
+        model = project / "model-cache" / entry.repo
+        gpu.generate(project, arguments.model, "cuda-80gb" if card else "cpu")
+        gpu.make_model(entry, model)
+        gpu.write_rows(project / "datasets" / "train.jsonl", 379)
+        gpu.write_rows(project / "datasets" / "eval.jsonl", 4)
+        results["gb"] = gigabytes(model)
         for preset in arguments.presets.split(";"):
             try:
                 results[preset] = quantise(project, f"quantise-{preset}")

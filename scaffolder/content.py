@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # A file changed within the clock's last tick could change again without a new time.
 _SETTLED_NANOSECONDS = 2_000_000_000
+# Files read at a time: a model comes in a few large ones.
 _READERS = 8
 
 

@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import oliveconfig, trust
@@ -151,13 +151,13 @@ def resolve(
         raise ConfigError(f"{project.relative(config_path)}: missing key `output_dir`")
     needs = workflow.needs
     if config_path != project.root / workflow.config:
-        needs = [need for need in needs if _reads(config, resolve(project, need).config["output_dir"])]
+        needs = [need for need in needs if _reads(project, config, resolve(project, need).output)]
     return Workflow(name, config_path.stem, config_path, config, project.root / output, values, tuple(needs))
 
 
-def _reads(config: dict[str, Any], folder: str) -> bool:
-    """Tell whether a configuration names a folder or something in it."""
-    return any(PurePath(text).is_relative_to(folder) for text in _texts(config))
+def _reads(project: Project, config: dict[str, Any], folder: Path) -> bool:
+    """Return whether a configuration names a folder or something in it."""
+    return any((project.root / text).is_relative_to(folder) for text in _texts(config))
 
 
 def problems(project: Project, workflow: Workflow) -> list[oliveconfig.Problem]:
@@ -192,7 +192,7 @@ def read_config(path: Path, shown_as: str) -> dict[str, Any]:
 
 def _preset_path(project: Project, own: Path, preset: str) -> Path:
     path = own.parent / f"{preset}.json"
-    if path.is_file():
+    if path.is_file() and path.parent == own.parent:  # a name, no path
         return path
     raise UsageError(f"no preset `{preset}` in {project.relative(own.parent)}/", hint=_presets_beside(own))
 

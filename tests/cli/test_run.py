@@ -39,8 +39,9 @@ def test_unknown_workflow_suggests_the_nearest(cli, project):
     assert "did you mean `fine-tuning`" in result.err
 
 
-def test_unknown_preset_lists_what_there_is(cli, project):
-    result = cli("run", "gen-model", "--preset", "onnx-int5")
+@pytest.mark.parametrize("preset", ["onnx-int5", "../gen-model/onnx-int8"])
+def test_unknown_preset_lists_what_there_is(cli, project, preset):
+    result = cli("run", "gen-model", "--preset", preset)
     assert result.code == 2
     assert "onnx-int8" in result.err
 

@@ -1,11 +1,12 @@
 """Fine-tuning on a card: our presets against what others do with the same random model, in one run.
 
-    python benchmarks/gpu.py [--model NAME] [--steps N] [--only "CASE;CASE"] [--out results.json]
+    python benchmarks/gpu.py [--model NAME] [--steps N] [--only "CASE;CASE"] [--torchtune PYTHON] [--out results.json]
 
-Needs an NVIDIA card and the cuda stack (liger-kernel, bitsandbytes for QLoRA, trl and torchtune for their rows; what
-is missing is said and left out). The model has the shape of a model of the catalogue and random weights. Real tokens
-are counted, padding is not. The limit is the card's own rate in a large bfloat16 matrix product, at 4 FLOP a weight and
-token: forward, and backward through frozen weights.
+Needs an NVIDIA card and the cuda stack (liger-kernel, bitsandbytes for QLoRA, trl for its row; what is missing is said
+and left out). torchtune needs a torchao that PEFT refuses, so an environment of its own: name its Python. The model has
+the shape of a model of the catalogue and random weights. Real tokens are counted, padding is not. The limit is the
+card's own rate in a large bfloat16 matrix product, at 4 FLOP a weight and token: forward, and backward through frozen
+weights.
 """
 
 from __future__ import annotations
@@ -40,14 +41,15 @@ def main() -> None:
     parser.add_argument("--model", default="Phi-3.5-mini-instruct")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--only", default="")
+    parser.add_argument("--torchtune", metavar="PYTHON", help="the Python of an environment with torchtune 0.6.1")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     wanted = [name for name in arguments.only.split(";") if name]
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), arguments.model, arguments.steps, wanted, arguments.out)
+        measure(Path(folder), arguments.model, arguments.steps, wanted, arguments.torchtune, arguments.out)
 
 
-def measure(folder: Path, name: str, steps: int, wanted: list[str], out: Path | None) -> None:
+def measure(folder: Path, name: str, steps: int, wanted: list[str], torchtune: str | None, out: Path | None) -> None:
     from scaffolder.catalogue import models
     from scaffolder.memory import Shape
 
@@ -70,7 +72,7 @@ def measure(folder: Path, name: str, steps: int, wanted: list[str], out: Path | 
         (smaller / "model-cache").symlink_to(project / "model-cache")
     print(f"model and rows made in {time.monotonic() - begin:.0f} s", flush=True)
     results: dict[str, Any] = {"card": card, "model": name, "tflops": round(rate / 1e12), "limit": round(limit)}
-    for case, run in (cases(project, model, steps) | card_cases(folder, steps)).items():
+    for case, run in (cases(project, model, steps, torchtune) | card_cases(folder, steps)).items():
         if wanted and case not in wanted:
             continue
         try:
@@ -85,15 +87,15 @@ def measure(folder: Path, name: str, steps: int, wanted: list[str], out: Path | 
             out.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def cases(project: Path, model: Path, steps: int) -> dict[str, Any]:
+def cases(project: Path, model: Path, steps: int, torchtune: str | None) -> dict[str, Any]:
     """Return what is measured, by name."""
     batch = "per_device_train_batch_size"
 
     def ours(preset: str, **values: Any) -> Any:
         return lambda: run_ours(project, preset, steps, values)
 
-    def peer(which: str) -> Any:
-        return lambda: run_peer(which, model, project / "datasets" / "train.jsonl", steps)
+    def peer(which: str, python: str = sys.executable) -> Any:
+        return lambda: run_peer(python, which, model, project / "datasets" / "train.jsonl", steps)
 
     return {
         "lora": ours("lora"),
@@ -106,7 +108,7 @@ def cases(project: Path, model: Path, steps: int) -> dict[str, Any]:
         "olive finetune's defaults": ours("olive-defaults"),
         "the lab's LoRA": ours("lab-lora"),
         "TRL, packing": peer("trl"),
-        "torchtune, packing, compiled": peer("torchtune"),
+        "torchtune, packing, compiled": peer("torchtune", torchtune or sys.executable),
         "PEFT and Trainer": peer("trainer"),
     }
 
@@ -118,9 +120,13 @@ def card_cases(folder: Path, steps: int) -> dict[str, Any]:
         project = folder / f"card-{size}"
         for method in ("lora", "qlora"):
             found[f"{method}, {size} GB"] = functools.partial(run_ours, project, method, steps, {})
+    whole = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
     # The estimate was wrong, or someone else has most of the card: training steps down by itself.
-    tight = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "gradient_checkpointing": False}
+    tight = {**whole, "gradient_checkpointing": False}
     found["lora, batch 8 in 24 GB"] = functools.partial(run_ours, folder / "card-24", "lora", steps, tight)
+    # The whole step in one pass, as on a large card: as many blocks keep their activations as there is room for.
+    kept = {**whole, "gradient_checkpointing": True}
+    found["qlora, batch 8 in 24 GB"] = functools.partial(run_ours, folder / "card-24", "qlora", steps, kept)
     return found
 
 
@@ -151,8 +157,8 @@ def new_project(project: Path, name: str) -> None:
     write(folder / "lab-lora.json", with_olive_text(lora, lab_lora(), "join", 2048))
 
 
-def generate(project: Path, name: str, hardware: str) -> None:
-    answers = ["-d", f"model={name}", "-d", f"hardware={hardware}", "-d", "advanced=true", *ATTENTION]
+def generate(project: Path, name: str, hardware: str, *more: str) -> None:
+    answers = ["-d", f"model={name}", "-d", f"hardware={hardware}", "-d", "advanced=true", *ATTENTION, *more]
     command("new", project, "--defaults", "-q", *answers, cwd=project.parent)
 
 
@@ -245,10 +251,10 @@ def speed(steps: list[tuple[float, int]]) -> dict[str, Any]:
     return {"tokens_per_second": round((after - before) / (end - begin))}
 
 
-def run_peer(which: str, model: Path, rows: Path, steps: int) -> dict[str, Any]:
+def run_peer(python: str, which: str, model: Path, rows: Path, steps: int) -> dict[str, Any]:
     """Run another tool in a process of its own."""
     script, *chosen = PEERS[which].split()
-    command = [sys.executable, Path(__file__).parent / script, *chosen, model, rows, str(steps)]
+    command = [python, Path(__file__).parent / script, *chosen, model, rows, str(steps)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment())
     if result.returncode:
         raise RuntimeError(result.stderr[-600:])

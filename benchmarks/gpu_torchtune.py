@@ -42,7 +42,8 @@ def main() -> None:
     optimizer = torch.optim.AdamW(adapters, lr=1e-4, fused=device.type == "cuda")
     clock: list[tuple[float, int]] = []
     losses, tokens = [], 0
-    for batch in itertools.islice(itertools.cycle(packed(folder, rows)), steps):
+    for repeated in itertools.islice(itertools.cycle(packed(folder, rows)), steps):
+        batch = dict(repeated)
         utils.batch_to_device(batch, device)
         labels = batch.pop("labels")
         tokens += int((labels != IGNORED).sum())

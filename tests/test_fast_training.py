@@ -53,6 +53,7 @@ def test_adapters_give_the_same_and_keep_their_precision(fast, tmp_path):
     ids = torch.arange(40).reshape(2, 20)
     before, names = model(ids).logits, list(model.state_dict())
     fast.multiply_in_model_format(model)
+    assert any(isinstance(module, fast.Adding) for module in model.modules())
     after = model(ids).logits
     assert list(model.state_dict()) == names
     exact = adapted(load(tmp_path / "model", "float32"))(ids).logits
@@ -61,6 +62,104 @@ def test_adapters_give_the_same_and_keep_their_precision(fast, tmp_path):
     after.float().sum().backward()
     weights = [weight for name, weight in model.named_parameters() if "lora_" in name]
     assert {weight.dtype for weight in weights} == {weight.grad.dtype for weight in weights} == {torch.float32}
+
+
+def results(model, ids, **others):
+    """A model's logits and the gradients of its adapters."""
+    model.zero_grad()
+    found = model(ids, labels=ids, **others)
+    found.loss.backward()
+    return [found.logits.detach(), *(weight.grad.clone() for weight in model.parameters() if weight.grad is not None)]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_adapters_products_are_added_exactly(bias, fast, tmp_path):
+    import torch
+
+    model = load(make_tiny_model("qwen3", tmp_path / "model"), "float32")
+    if bias:
+        for block in model.model.layers:
+            block.self_attn.q_proj.bias = torch.nn.Parameter(torch.ones(block.self_attn.q_proj.out_features))
+    model = adapted(model)
+    ids = torch.arange(40).reshape(2, 20)
+    before = results(model, ids)
+    fast.multiply_in_model_format(model)
+    assert any(isinstance(module, fast.Adding) for module in model.modules())
+    for found, expected in zip(results(model, ids), before, strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+    with model.disable_adapter():
+        plain = model(ids).logits
+    merged = model.merge_and_unload()
+    assert torch.allclose(merged(ids).logits, before[0], atol=1e-4)
+    assert not torch.allclose(plain, before[0], atol=1e-2)
+
+
+@pytest.mark.parametrize("options", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])
+def test_only_plain_adapters_are_added_in_place(options, fast, tmp_path):
+    model = adapted(load(make_tiny_model("llama-chatml", tmp_path / "model")), **options)
+    fast.multiply_in_model_format(model)
+    assert not any(isinstance(module, fast.Adding) for module in model.modules())
+
+
+def test_phi3_computes_the_same_with_its_layers_replaced(fast, tmp_path):
+    import torch
+
+    model = adapted(load(make_tiny_model("phi3", tmp_path / "model"), "float32"))
+    ids = torch.arange(5, 45).reshape(2, 20)
+    before, written = results(model, ids), model.generate(ids[:1], max_new_tokens=4)
+    fast.speed_up_phi3(model)
+    assert any(type(module) is fast.CutAtOnceAttention for module in model.modules())
+    for found, expected in zip(results(model, ids), before, strict=True):
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(model.generate(ids[:1], max_new_tokens=4), written)
+
+
+@pytest.mark.gpu
+def test_adapters_over_four_bits_are_added_exactly_on_a_card(fast, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    folder = make_tiny_model("llama-chatml", tmp_path / "model")
+    bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
+    model = adapted(AutoModelForCausalLM.from_pretrained(folder, quantization_config=bits, dtype=torch.float32))
+    ids = torch.arange(40, device=model.device).reshape(2, 20)
+    before = results(model, ids)
+    fast.multiply_in_model_format(model)
+    assert any(isinstance(module, fast.Adding) for module in model.modules())
+    for found, expected in zip(results(model, ids), before, strict=True):
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_gated_product_is_exact_on_a_card(dtype, fast):
+    import torch
+
+    both = torch.randn(3, 70, 2 * 1500, device="cuda", dtype=getattr(torch, dtype), requires_grad=True)
+    change = torch.randn(3, 70, 1500, device="cuda", dtype=both.dtype)
+    result = fast.GatedProduct.apply(both)
+    result.backward(change)
+    exact = both.detach().double().requires_grad_()
+    gate, values = exact.chunk(2, dim=-1)
+    expected = torch.nn.functional.silu(gate) * values
+    expected.backward(change.double())
+    allowed = 1e-6 if dtype == "float32" else 4e-3
+    for found, wanted in ((result, expected), (both.grad, exact.grad)):
+        assert (found - wanted).norm() < allowed * wanted.norm()
+
+
+@pytest.mark.gpu
+def test_phi3_trains_the_same_with_its_layers_replaced_on_a_card(fast, tmp_path):
+    import torch
+
+    model = adapted(load(make_tiny_model("phi3", tmp_path / "model"), "float32", "cuda"))
+    ids = torch.arange(5, 45, device="cuda").reshape(2, 20)
+    before = results(model, ids)
+    fast.speed_up_phi3(model)
+    assert any(type(module) is fast.GatedAtOnceMLP for module in model.modules())
+    for found, expected in zip(results(model, ids), before, strict=True):
+        assert torch.allclose(found, expected, atol=1e-4)
 
 
 def test_dora_is_left_as_it_is(fast, tmp_path):

@@ -4,8 +4,11 @@ Olive imports this file because a configuration names it as `user_script`. When 
 
 - attention over packed sequences goes by their lengths (FlashAttention's variable-length kernel, which PyTorch brings)
   instead of a mask, so that nothing is computed between two examples;
-- an adapter's weights stay in 32 bits, where they are updated, but are multiplied in the model's own format. PEFT casts
-  every input to 32 bits and back instead, which costs more than the adapter's arithmetic;
+- an adapter's weights stay in 32 bits, where they are updated, but are multiplied in the model's own format, and their
+  product is added where the layer's own lies. PEFT casts every input to 32 bits and back, then scales and adds in
+  passes over memory of their own, which costs more than the adapter's arithmetic;
+- queries, keys and values that are one layer, as Phi-3's are, are cut apart at once: each of three slices would fill a
+  gradient of the whole's size. Its gate and values, one layer too, are multiplied where they lie, without being copied;
 - with `gradient_checkpointing`, as many blocks as the card's memory holds keep their activations all the same.
 
 Where the machine or the model does not allow one of them, training goes on without it.
@@ -19,17 +22,27 @@ from typing import Any
 
 import torch
 import transformers.trainer
-from peft.tuners.lora.layer import LoraLayer
+from peft.import_utils import is_bnb_4bit_available
+from peft.tuners.lora import Linear as LoraLinear
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, TrainerCallback
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.phi3 import modeling_phi3
+from transformers.models.phi3.modeling_phi3 import Phi3Attention, Phi3MLP
 
 try:
     from torch.nn.attention.varlen import varlen_attn
 except ImportError:  # torch before 2.10
     varlen_attn = None
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # no card, or Windows
+    triton = None
 
 NAME = "by_lengths"
 PARAMETERS = inspect.signature(varlen_attn).parameters if varlen_attn else {}
@@ -58,6 +71,7 @@ class FastTraining(TrainerCallback):
         base.num_parameters = functools.cache(base.num_parameters)
         if can_go_by_lengths(base):
             base.set_attn_implementation(NAME)
+            speed_up_phi3(base)
             self.activations = Activations(base)
             self.choose_after = state.global_step + STEPS_WATCHED
 
@@ -208,6 +222,52 @@ class InputFormatLinear(nn.Linear):
         return nn.functional.linear(inputs, self.weight.to(inputs.dtype), bias)
 
 
+class Adding:
+    """What makes one of PEFT's layers add its adapter's product where the layer's own lies."""
+
+    def forward(self, inputs: torch.Tensor, *args: Any, **others: Any) -> torch.Tensor:
+        """Return the sum of both products; what is not plain training is left to PEFT."""
+        names = [name for name in self.active_adapters if name in self.lora_A]
+        if args or others or self.disable_adapters or self.merged or len(names) != 1:
+            return super().forward(inputs, *args, **others)
+        # In two dimensions: the product in three is a view, of which adding would copy the gradient.
+        flat = inputs.flatten(0, -2)
+        result = self.base_layer(flat)
+        # Formats differ where autocast multiplies in another than quantised layers return.
+        reduced = self.lora_A[names[0]](flat).to(result.dtype)
+        up = self.lora_B[names[0]].weight.to(result.dtype)
+        result.addmm_(reduced, up.T, alpha=self.scaling[names[0]])
+        return result.view(*inputs.shape[:-1], -1)
+
+
+@functools.cache
+def layers_that_add() -> dict[type, type]:
+    """Return PEFT's layers with those that they are put around: their results are nobody else's, to be added to."""
+    found = {LoraLinear: nn.Linear}
+    if is_bnb_4bit_available():
+        import bitsandbytes
+        from peft.tuners.lora import Linear4bit
+
+        found[Linear4bit] = bitsandbytes.nn.Linear4bit
+    return found
+
+
+@functools.cache
+def adding(kind: type) -> type:
+    """Return one of PEFT's layers as one that adds."""
+    return type(f"Adding{kind.__name__}", (Adding, kind), {})
+
+
+def can_add(layer: LoraLayer) -> bool:
+    """Return whether `layer` is a plain one: no variant of LoRA, no dropout, no bias of the adapter's."""
+    return (
+        type(layer.base_layer) is layers_that_add().get(type(layer))
+        and not layer.lora_variant
+        and all(isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values())
+        and all(type(linear) is InputFormatLinear and linear.bias is None for linear in layer.lora_B.values())
+    )
+
+
 def multiply_in_model_format(model: nn.Module) -> None:
     """Let LoRA's layers take their inputs as they come; weights, gradients and names stay as they are."""
     for layer in model.modules():
@@ -218,6 +278,120 @@ def multiply_in_model_format(model: nn.Module) -> None:
         for linear in (*layer.lora_A.values(), *layer.lora_B.values()):
             if type(linear) is nn.Linear:
                 linear.__class__ = InputFormatLinear
+        if can_add(layer):
+            layer.__class__ = adding(type(layer))
+
+
+class CutAtOnceAttention(Phi3Attention):
+    """Phi-3's attention, with one gradient for queries, keys and values together."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: torch.Tensor | None,
+        past_key_values: Any = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what Phi-3's attention returns; answering, with a cache, is left to it."""
+        if past_key_values is not None:
+            return super().forward(hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs)
+        shape = hidden_states.shape[:-1]
+        heads, pairs = self.config.num_attention_heads, self.config.num_key_value_heads
+        parts = self.qkv_proj(hidden_states).split([count * self.head_dim for count in (heads, pairs, pairs)], dim=-1)
+        query, key, value = (part.view(*shape, -1, self.head_dim).transpose(1, 2) for part in parts)
+        # Looked up when called: liger puts a kernel of its own there.
+        query, key = modeling_phi3.apply_rotary_pos_emb(query, key, *position_embeddings)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, modeling_phi3.eager_attention_forward
+        )
+        settings = {
+            "dropout": self.attention_dropout if self.training else 0.0,
+            "scaling": self.scaling,
+            "sliding_window": getattr(self.config, "sliding_window", None),
+        }
+        result, weights = attend(self, query, key, value, attention_mask, **settings, **kwargs)
+        return self.o_proj(result.reshape(*shape, -1)), weights
+
+
+# What transformers 5 calls Phi-3's attention with; `CutAtOnceAttention` takes no other.
+ATTENTION_PARAMETERS = ["self", "hidden_states", "position_embeddings", "attention_mask", "past_key_values", "kwargs"]
+
+
+class GatedAtOnceMLP(Phi3MLP):
+    """Phi-3's feed-forward layers, whose gate and values are read and their gradients written where they lie."""
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Return what Phi-3's layers return."""
+        return self.down_proj(GatedProduct.apply(self.gate_up_proj(hidden_states)))
+
+
+class GatedProduct(torch.autograd.Function):
+    """`silu(gate) * values`, for a tensor that holds gate and values side by side in its last dimension."""
+
+    COLUMNS = 1024  # of one program
+
+    @staticmethod
+    def forward(ctx: Any, both: torch.Tensor) -> torch.Tensor:
+        """Return the product, of shape (..., n), for `both` of shape (..., 2 n)."""
+        both = both.contiguous()
+        result = both.new_empty(*both.shape[:-1], both.shape[-1] // 2)
+        GatedProduct.launch(gated_product, result, both, result)
+        ctx.save_for_backward(both)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of `both`, of its shape, for the product's gradient of shape (..., n)."""
+        (both,) = ctx.saved_tensors
+        result = torch.empty_like(both)
+        GatedProduct.launch(gated_product_gradient, gradient, both, gradient.contiguous(), result)
+        return result
+
+    @staticmethod
+    def launch(kernel: Any, like: torch.Tensor, *tensors: torch.Tensor) -> None:
+        """Run a kernel over all rows and columns of `like`."""
+        columns = like.shape[-1]
+        grid = (like.numel() // columns, triton.cdiv(columns, GatedProduct.COLUMNS))
+        kernel[grid](*tensors, columns, GatedProduct.COLUMNS)
+
+
+if triton:
+
+    @triton.jit
+    def gated_product(both, result, columns, block: tl.constexpr):
+        """Write one row's product; computed in 32 bits."""
+        row = tl.program_id(0).to(tl.int64)
+        column = tl.program_id(1) * block + tl.arange(0, block)
+        inside = column < columns
+        gate = tl.load(both + row * 2 * columns + column, mask=inside).to(tl.float32)
+        values = tl.load(both + row * 2 * columns + columns + column, mask=inside).to(tl.float32)
+        tl.store(result + row * columns + column, gate * tl.sigmoid(gate) * values, mask=inside)
+
+    @triton.jit
+    def gated_product_gradient(both, gradient, result, columns, block: tl.constexpr):
+        """Write one row's gradients of gate and values."""
+        row = tl.program_id(0).to(tl.int64)
+        column = tl.program_id(1) * block + tl.arange(0, block)
+        inside = column < columns
+        gate = tl.load(both + row * 2 * columns + column, mask=inside).to(tl.float32)
+        values = tl.load(both + row * 2 * columns + columns + column, mask=inside).to(tl.float32)
+        change = tl.load(gradient + row * columns + column, mask=inside).to(tl.float32)
+        share = tl.sigmoid(gate)
+        of_gate = change * values * share * (1 + gate * (1 - share))
+        tl.store(result + row * 2 * columns + column, of_gate, mask=inside)
+        tl.store(result + row * 2 * columns + columns + column, change * gate * share, mask=inside)
+
+
+def speed_up_phi3(model: nn.Module) -> None:
+    """Replace the forward methods of Phi-3's layers, where they are as known here; weights and names stay."""
+    parameters = list(inspect.signature(Phi3Attention.forward).parameters)
+    for layer in model.modules():
+        if type(layer) is Phi3Attention and parameters == ATTENTION_PARAMETERS:
+            layer.__class__ = CutAtOnceAttention
+        elif type(layer) is Phi3MLP and triton and layer.config.hidden_act == "silu" and not hasattr(layer, "_hf_hook"):
+            layer.__dict__.pop("forward", None)  # liger's
+            layer.__class__ = GatedAtOnceMLP
 
 
 AttentionInterface.register(NAME, attention_by_lengths)

@@ -132,7 +132,7 @@ def own_name(export: Path) -> str:
 def _base(project: Project, adapter: str | None) -> Artefact:
     if adapter not in (None, NO_ADAPTER):
         raise UsageError("the base has no adapter", hint=f"--model adapter --adapter {adapter}")
-    folder = _existing(project.model_folder, f"scaffolder download {project.manifest.model.id}")
+    folder = _existing(project.model_folder, project.how_to_get(project.manifest.model.path))
     return Artefact("base", folder, adapters=trained_adapters(project), template=_template(project))
 
 

@@ -115,12 +115,12 @@ class ExportKind(_Strict):
 
 
 class QuantiserEntry(_Strict):
-    """A way to quantise; `pass_` is None where something else stands in."""
+    """A way to quantise, with the pass of Olive that rounds."""
 
     title: str
-    pass_: str | None = Field(alias="pass")
+    pass_: str = Field(alias="pass")
     data: bool
-    seconds: int | None
+    seconds: int
     because: str
 
 

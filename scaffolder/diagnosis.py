@@ -161,4 +161,5 @@ def _templates(project: Project) -> Iterator[Check]:
 def _model(project: Project) -> Check:
     if (project.model_folder / "config.json").is_file():
         return Check("model", "ok", project.manifest.model.path)
-    return Check("model", "warning", f"{project.manifest.model.id} is not downloaded", "scaffolder download")
+    missing = f"no model in {project.manifest.model.path}"
+    return Check("model", "warning", missing, project.how_to_get(project.manifest.model.path))

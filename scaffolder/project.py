@@ -202,9 +202,35 @@ class Project:
         """Where the base model lies."""
         return self.root / self.manifest.model.path
 
+    @property
+    def is_derived(self) -> bool:
+        """Whether the base model is made from what `scaffolder download` brings, by a script of the project."""
+        return self.manifest.model.path in _derived(f"model-cache/{self.manifest.model.id}")
+
+    def how_to_get(self, model: str) -> str:
+        """Return the commands that make a model's folder, such as "model-cache/org/name"; some are made of others."""
+        own = f"model-cache/{self.manifest.model.id}"
+        if model not in (own, *_derived(own)):
+            is_own = model == self.manifest.model.path
+            return f"scaffolder download {self.manifest.model.id if is_own else model.removeprefix('model-cache/')}"
+        steps = [] if (self.root / own).is_dir() else ["scaffolder download"]
+        text = model.removesuffix("-awq")
+        if text != own and not (self.root / text).is_dir():
+            steps.append(f"python model-cache/text_model.py {own}")
+        if model != text:
+            if not (self.root / ".venv-awq").is_dir():
+                steps += ["python -m venv .venv-awq", ".venv-awq/bin/python -m pip install -r setup/awq.txt"]
+            steps.append(".venv-awq/bin/python model-cache/awq.py")
+        return ", then ".join(steps)
+
     def relative(self, path: Path) -> str:
         """Return `path` as the user would write it: relative to the root, with forward slashes."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def _derived(model: str) -> list[str]:
+    """Return what the template's scripts call a model that they make from `model`."""
+    return [f"{model}{kind}" for kind in ("-text", "-awq", "-text-awq")]
 
 
 def find_project(start: Path | None = None) -> Project:

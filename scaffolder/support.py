@@ -107,7 +107,8 @@ def _dead_passes(passes: _Passes) -> Iterator[Obstacle]:
             yield Obstacle(
                 f"passes.{name}.type",
                 f"the pass {settings['type']} cannot run: {catalogue.quantisers()[quantiser].because}",
-                "use the pass Gptq with `bits`, `group_size` and a `data_config`",
+                "use the pass Gptq with `bits`, `group_size` and a `data_config`"
+                + ("; for AWQ answer base_quantiser with awq" if quantiser == "awq" else ""),
             )
 
 

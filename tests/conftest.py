@@ -41,6 +41,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if reason and "azure" in item.keywords:
             item.add_marker(pytest.mark.skip(reason=reason))
+        if "awq" in item.keywords and "SCAFFOLDER_AWQ" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason="SCAFFOLDER_AWQ names no Python with template/setup/awq.txt"))
     if importlib.util.find_spec("olive") is None:
         reason = pytest.mark.skip(reason="needs the olive extra: `make venv` installs it")
         for item in items:

@@ -113,11 +113,15 @@ def _summary(project: Project, found: Deliverable) -> str:
 
 
 def _use(project: Project, found: Deliverable, repo: str) -> str:
+    model, notes = project.manifest.model, []
     if found.form == "adapter":
+        base = model.path if project.is_derived else model.id
+        if project.is_derived:
+            notes.append(f"`{base}` is made from {model.id} by the project; the adapter fits no other.")
         code = (
             "from peft import PeftModel\n"
             "from transformers import AutoModelForCausalLM\n\n"
-            f'model = AutoModelForCausalLM.from_pretrained("{project.manifest.model.id}")\n'
+            f'model = AutoModelForCausalLM.from_pretrained("{base}")\n'
             f'model = PeftModel.from_pretrained(model, "{repo}")\n'
         )
     else:
@@ -135,9 +139,9 @@ def _use(project: Project, found: Deliverable, repo: str) -> str:
             "    generator.generate_next_token()\n"
             "print(tokenizer.decode(generator.get_sequence(0)))\n"
         )
-    system = project.manifest.dataset.system_prompt
-    note = f"\n\nIt was trained with this system message:\n\n```text\n{system}\n```" if system else ""
-    return f"## Use\n\n```python\n{code}```{note}"
+    if system := project.manifest.dataset.system_prompt:
+        notes.append(f"It was trained with this system message:\n\n```text\n{system}\n```")
+    return "\n\n".join(["## Use", f"```python\n{code}```", *notes])
 
 
 def _figures(found: Deliverable) -> str:

@@ -68,7 +68,7 @@ class AzureMLEngine:
         strange = [name for name in self._target.data if name not in inputs]
         problems += [f"`data` names {name}, which the job does not read; it reads {read}" for name in strange]
         if self._target.model == "hub":
-            problems += self._unlocked()
+            problems += self._not_from_hub()
         if self._target.environment is None and not (self._project.root / _LOCK).is_file():
             problems.append(f"{_LOCK} is missing: the environment is built from it, or name one as `environment`")
         try:
@@ -261,8 +261,11 @@ class AzureMLEngine:
         found = {"repo": model.id, "commit": entry.commit, "path": model.path, "sha256": sha256}
         return {**found, "keyvault": target.keyvault, "secret": target.secret}
 
-    def _unlocked(self) -> list[str]:
+    def _not_from_hub(self) -> list[str]:
+        """Return why the job can't download the base model itself."""
         model = self._project.manifest.model
+        if self._project.is_derived:
+            return [f'`model = "hub"` brings {model.id}, and {model.path} is made from it here: leave `model` out']
         entry = modellock.read(self._project.root).get(model.id)
         if entry is not None and entry.commit:
             return []

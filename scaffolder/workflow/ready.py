@@ -27,7 +27,7 @@ def check_inputs(project: Project, workflow: Workflow, on_event: EventSink) -> N
         on_event({"event": "warning", "message": describe(problem)})
     model = workflow.config.get("input_model", {}).get("model_path")
     if isinstance(model, str) and model.startswith("model-cache/") and not (project.root / model).is_dir():
-        raise ConfigError(f"missing model {model}", hint=_how_to_get(project, model))
+        raise ConfigError(f"missing model {model}", hint=project.how_to_get(model))
     check_workflow(project, workflow.config, on_event)
 
 
@@ -44,12 +44,3 @@ def check_support(project: Project, workflow: Workflow, environment: Environment
     if found:
         message = "\n".join(obstacle.message for obstacle in found)
         raise ConfigError(message, hint="; ".join(dict.fromkeys(obstacle.hint for obstacle in found)))
-
-
-def _how_to_get(project: Project, model: str) -> str:
-    """Return the commands that make a model's folder; a text model is taken out of a larger one."""
-    whole = model.removesuffix("-text")
-    extract = f"python model-cache/text_model.py {whole}" if whole == f"model-cache/{project.manifest.model.id}" else ""
-    if extract and whole != model:
-        return extract if (project.root / whole).is_dir() else f"scaffolder download, then {extract}"
-    return f"scaffolder download {model.removeprefix('model-cache/')}"

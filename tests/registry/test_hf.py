@@ -162,6 +162,16 @@ def test_dry_run_sends_nothing(upload, empty_hub):
     assert empty_hub.requests == []
 
 
+def test_adapter_over_a_model_made_here_names_it(upload, trained):
+    manifest = trained / "scaffolder.toml"
+    path = "model-cache/HuggingFaceTB/SmolLM2-135M-Instruct"
+    manifest.write_text(manifest.read_text().replace(f'path = "{path}"', f'path = "{path}-awq"'))
+    (trained / path).rename(trained / f"{path}-awq")
+    card = json.loads(upload("--model", "adapter", "--force", "--dry-run", "--json").stdout)["card"]
+    assert f'from_pretrained("{path}-awq")' in card
+    assert "fits no other" in card
+
+
 def test_own_account_is_the_default(upload, empty_hub):
     upload()
     assert "ada/travel-onnx-int8" in empty_hub.history

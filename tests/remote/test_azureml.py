@@ -189,6 +189,14 @@ def test_all_of_a_jobs_problems_are_told_at_once(project):
         assert any(told in problem for problem in problems)
 
 
+def test_model_made_here_is_not_what_the_hub_has(project):
+    manifest = project / "scaffolder.toml"
+    path = 'path = "model-cache/HuggingFaceTB/SmolLM2-135M-Instruct'
+    manifest.write_text(manifest.read_text().replace(f'{path}"', f'{path}-awq"'))
+    _, _, problems = rendered(project, HERE + 'compute = "c1"\nmodel = "hub"\n')
+    assert [problem for problem in problems if "leave `model` out" in problem] == problems
+
+
 def test_secret_in_an_innocent_place_is_seen(project):
     table = HERE + f'compute = "c1"\nvariables = {{GREETING = "{OWN_TOKEN}"}}\ntags = {{note = "{OWN_TOKEN}"}}\n'
     _, _, problems = rendered(project, table)

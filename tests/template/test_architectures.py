@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -142,6 +143,66 @@ def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaff
     assert (project / "gen-model" / "quantised-adapters" / "adapter_weights.onnx_adapter").is_file()
     assert list(candidates(find_project(project))) == ["base", "adapter", "quantised-adapters"]
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
+
+
+def rescale(project, *arguments):
+    """Run the script that rescales a project's model, in the environment that it needs."""
+    command = [os.environ["SCAFFOLDER_AWQ"], "model-cache/awq.py", "--grid", "4", *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.awq
+@pytest.mark.parametrize(
+    ("recipe", "answers"),
+    [
+        ("llama", {"prompt_template": "alpaca", "system_prompt": "Be brief."}),
+        ("phi3", {"text_template": "Tell: {prompt}"}),
+        ("qwen3", {"data_format": "messages"}),
+        ("gemma3_text", {}),
+    ],
+)
+def test_rescaled_base_is_tuned_and_served(recipe, answers, make, put_tiny, run_scaffolder):
+    from safetensors.torch import load_file
+
+    project = make(model=catalogue_name(recipe), hardware="cpu", **SETTINGS, method="quantise-then-lora",
+                   base_quantiser="awq", **answers)  # fmt: skip
+    target = project / tomllib.loads((project / "scaffolder.toml").read_text(encoding="utf-8"))["model"]["path"]
+    source = target.with_name(target.name.removesuffix("-awq"))
+    put_tiny(project, recipe, source)
+    if "data_format" in answers:
+        for file in (project / "datasets").glob("*.jsonl"):
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            roles = {"user": "prompt", "assistant": "response"}
+            turns = [[{"role": role, "content": row[key]} for role, key in roles.items()] for row in rows]
+            file.write_text("".join(json.dumps({"messages": each}) + "\n" for each in turns), encoding="utf-8")
+    result = rescale(project)
+    assert result.returncode == 0, result.stderr[-3000:]
+    before, after = (load_file(folder / "model.safetensors") for folder in (source, target))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert any(name.endswith("down_proj.weight") for name in changed)
+    assert not any("embed" in name or "lm_head" in name for name in changed)
+    assert {after[name].dtype for name in after} == {before[name].dtype for name in before}
+    tuned, exported = run_scaffolder(project, "run", "all", "--json")
+    assert list(candidates(find_project(project))) == ["base", "adapter", "quantised-adapters"]
+    assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
+
+
+@pytest.mark.awq
+def test_what_can_not_be_rescaled_is_said(make, tmp_path):
+    project = make(method="quantise-then-lora", base_quantiser="awq")
+    missing = rescale(project)
+    assert missing.returncode == 1
+    assert "`scaffolder download` brings it" in missing.stderr
+    plain = make("plain", method="quantise-then-lora") / "fine-tuning" / "quantise-then-lora.json"
+    other = rescale(project, str(plain))
+    assert other.returncode == 1
+    assert "answer base_quantiser with awq" in other.stderr
+    mistakes = {"{": "no JSON", "{}": "it has no 'input_model'", "[]": "an object is needed"}
+    for text, told in mistakes.items():
+        (tmp_path / "broken.json").write_text(text)
+        broken = rescale(project, str(tmp_path / "broken.json"))
+        assert (broken.returncode, f"broken.json: {told}" in broken.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("preset", ["onnx-int4", "onnx-int4-small", "onnx-int4-fast", "quantise-rtn"])

@@ -117,11 +117,6 @@ def test_catalogue_is_strictly_valid(file):
     assert len(file()) >= 6
 
 
-def test_awq_says_what_stands_in():
-    assert {name for name, entry in catalogue.quantisers().items() if entry.pass_ is None} == {"awq"}
-    assert "Gptq" in catalogue.quantisers()["awq"].because
-
-
 def test_fits_are_what_the_estimate_says(request):
     path = CATALOG / "fits.yml"
     table = fits.table(MODELS, HARDWARE)

@@ -191,7 +191,6 @@ def test_expert_answers_are_remembered_for_updates(make):
         ({"max_steps": 0}, "At least 1"),
         ({"export_preset": "onnx-fp16"}, "not on cpu"),
         ({"method": "none", "export_preset": "adapters"}, "Invalid choice"),
-        ({"method": "quantise-then-lora", "base_quantiser": "awq"}, "abandoned"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -261,10 +260,11 @@ def contents(project):
 
 def test_rendered_python_is_clean(make):
     texts = {"system_prompt": 'Say "yes", it\'s "so".', "text_template": 'The "{prompt}"'}
-    project = make(model="gemma-3-4b-it", hardware="cuda-24gb", prompt_template="alpaca", **texts)
+    answers = {"method": "quantise-then-lora", "base_quantiser": "awq", "prompt_template": "alpaca", **texts}
+    project = make(model="gemma-3-4b-it", hardware="cuda-24gb", **answers)
     ruff = str(Path(sys.executable).with_name("ruff"))
     scripts = [str(path) for path in project.rglob("*.py")]
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     options = ["--isolated", "--line-length=120"]
     subprocess.run([ruff, "check", *options, *scripts], check=True)
     subprocess.run([ruff, "format", "--check", *options, *scripts], check=True)

@@ -8,14 +8,19 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from scaffolder.errors import ConfigError, UsageError
 from scaffolder.targets import KINDS, Target
 
+if TYPE_CHECKING:
+    from scaffolder.content import Hashes
+
 MANIFEST = "scaffolder.toml"
+# Beside a model that a script of the project made: SHA-256 of the files it was made from, by name.
+MADE_FROM = "made-from.json"
 
 
 class _Section(BaseModel):
@@ -220,12 +225,44 @@ class Project:
         if model != text:
             if not (self.root / ".venv-awq").is_dir():
                 steps += ["python -m venv .venv-awq", ".venv-awq/bin/python -m pip install -r setup/awq.txt"]
-            steps.append(".venv-awq/bin/python model-cache/awq.py")
+            steps.append(_RESCALE)
         return ", then ".join(steps)
+
+    def check_model(self, hashes: Hashes) -> None:
+        """Refuse a model that a script of the project made from files that have changed since, such as by an update.
+
+        Raises:
+            ConfigError: The model is to be made again; the hint is the command.
+        """
+        own = f"model-cache/{self.manifest.model.id}"
+        scripts = {"-text": f"python model-cache/text_model.py {own}", "-awq": _RESCALE}
+        source, kinds = own, self.manifest.model.path.removeprefix(own)
+        for kind, command in scripts.items():
+            if not kinds.startswith(kind):
+                continue
+            made, kinds = source + kind, kinds.removeprefix(kind)
+            if _has_changed(self.root / source, self.root / made / MADE_FROM, hashes):
+                raise ConfigError(f"{made} was made from another {source} than is there now", hint=command)
+            source = made
 
     def relative(self, path: Path) -> str:
         """Return `path` as the user would write it: relative to the root, with forward slashes."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+_RESCALE = ".venv-awq/bin/python model-cache/awq.py"
+
+
+def _has_changed(source: Path, note: Path, hashes: Hashes) -> bool:
+    """Return whether a file of `source` is not the one in the note; what was taken away to save room does not count."""
+    if not note.is_file() or not source.is_dir():
+        return False
+    try:
+        noted = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError:
+        return True
+    files = [file for file in source.iterdir() if file.suffix in {".safetensors", ".bin", ".json"}]
+    return not isinstance(noted, dict) or any(noted.get(file.name) != hashes.file(file) for file in files)
 
 
 def _derived(model: str) -> list[str]:

@@ -74,6 +74,7 @@ def prepare(
     """
     environment = find_environment(project.root)
     hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json")
+    project.check_model(hashes)
     _check_needs(project, plan.resolve(project, name, preset=preset, overrides=overrides), target, environment, hashes)
     found = []
     for values in _combinations(project, name, preset, overrides, sweep):

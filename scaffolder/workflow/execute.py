@@ -80,6 +80,7 @@ def run_workflows(
         on_wait=lambda message: on_event({"event": "waiting", "message": message}),
     ):
         hashes = Hashes(state / "hashes.json", fresh=rehash)
+        project.check_model(hashes)
         runner = _Runner(project, environment, hashes, force, on_event)
         runner.check(workflows, again)
         for workflow in workflows:

@@ -57,6 +57,7 @@ def preview_workflows(
     workflows = resolve_workflows(project, name, preset=preset, overrides=overrides)
     environment = find_environment(project.root)
     hashes = Hashes(project.root / plan.STATE_FOLDER / "hashes.json", fresh=rehash)
+    project.check_model(hashes)
     planned: list[Planned] = []
     for workflow in workflows:
         wanted = plan.fingerprint(project, workflow, environment, hashes)

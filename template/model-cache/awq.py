@@ -17,6 +17,7 @@ The method is that of Lin et al., "AWQ: Activation-aware Weight Quantization" (h
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -115,6 +116,13 @@ def rescale(source: Path, target: Path, calibration: dict[str, Any], group: int,
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(source, aside, ignore=shutil.ignore_patterns("*.safetensors*", "*.bin*", ".cache"))
     plain.save_pretrained(aside)
+    # `scaffolder run` asks for a new one where these files have changed since.
+    digests = {}
+    for file in sorted(source.iterdir()):
+        if file.suffix in {".safetensors", ".bin", ".json"}:
+            with file.open("rb") as content:
+                digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+    (aside / "made-from.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
     return before, after

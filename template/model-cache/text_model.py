@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -33,6 +34,13 @@ def text_model(source: Path) -> Path:
                 if name.startswith(PREFIX):
                     weights[name.removeprefix(PREFIX)] = tensors.get_tensor(name)
     save_file(weights, aside / "model.safetensors", metadata={"format": "pt"})
+    # `scaffolder run` asks for a new one where these files have changed since.
+    digests = {}
+    for file in sorted(source.iterdir()):
+        if file.suffix in {".safetensors", ".json"}:
+            with file.open("rb") as content:
+                digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+    (aside / "made-from.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     aside.rename(target)
     return target

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from tiny_models import RECIPES
 
+from scaffolder.errors import ConfigError
 from scaffolder.evaluation import candidates
 from scaffolder.generator import new_project
 from scaffolder.presets import models
 from scaffolder.project import find_project
+from scaffolder.workflow.execute import run_workflows
 
 pytestmark = pytest.mark.olive
 # Apart from the others: `make venv` says why.
@@ -145,6 +147,25 @@ def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaff
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
 
 
+def test_model_made_of_files_that_changed_is_refused(make, put_tiny, cli, monkeypatch):
+    project = project_of(make, put_tiny, "gemma3")
+    made = tomllib.loads((project / "scaffolder.toml").read_text(encoding="utf-8"))["model"]["path"]
+    source = project / made.removesuffix("-text")
+    monkeypatch.chdir(project)
+    assert cli("run", "all", "--dry-run").code == 0
+    config = source / "config.json"
+    config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    for options in ([], ["--dry-run"], ["--rehash"]):
+        result = cli("run", "fine-tuning", *options)
+        assert result.code == 2
+        assert f"{made} was made from another {made.removesuffix('-text')} than is there now" in result.err
+        assert f"python model-cache/text_model.py {made.removesuffix('-text')}" in result.err
+    config.unlink()
+    assert cli("run", "all", "--dry-run").code == 0
+    (project / made / "made-from.json").write_text("{", encoding="utf-8")
+    assert cli("run", "all", "--dry-run").code == 2
+
+
 def rescale(project, *arguments):
     """Run the script that rescales a project's model, in the environment that it needs."""
     command = [os.environ["SCAFFOLDER_AWQ"], "model-cache/awq.py", "--grid", "4", *arguments]
@@ -186,6 +207,10 @@ def test_rescaled_base_is_tuned_and_served(recipe, answers, make, put_tiny, run_
     tuned, exported = run_scaffolder(project, "run", "all", "--json")
     assert list(candidates(find_project(project))) == ["base", "adapter", "quantised-adapters"]
     assert exported["metrics"]["after"]["loss"] == pytest.approx(tuned["metrics"]["after"]["loss"], rel=0.2)
+    with (source / "config.json").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    with pytest.raises(ConfigError, match="-awq was made from another"):
+        run_workflows(find_project(project), "fine-tuning", on_event=lambda _: None)
 
 
 @pytest.mark.awq

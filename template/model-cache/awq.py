@@ -28,6 +28,7 @@ from typing import Any
 
 try:
     import torch
+    from compressed_tensors.offload import remove_dispatch
     from datasets import Dataset, load_dataset
     from llmcompressor import oneshot
     from llmcompressor.modifiers.quantization import QuantizationModifier
@@ -148,7 +149,9 @@ def rescaled(source: Path, blocks: list[list[int]], group: int, grid: int) -> di
         max_seq_length=max(map(len, blocks)),
         num_calibration_samples=len(blocks),
     )
-    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    # Else every weight read would be a copy on the card.
+    remove_dispatch(model)
+    return dict(model.state_dict())
 
 
 def joined(tokenizer: Any, calibration: dict[str, Any]) -> list[list[int]]:

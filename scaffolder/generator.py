@@ -47,7 +47,7 @@ class NewProject:
     note: str
 
 
-def answers_of(preset: str) -> dict[str, Any]:
+def _answers_of(preset: str) -> dict[str, Any]:
     """Return the answers that the catalogue keeps under a name.
 
     Raises:
@@ -63,6 +63,7 @@ def new_project(
     path: Path,
     *,
     answers: Mapping[str, Any],
+    preset: str | None = None,
     template: str | None = None,
     ref: str | None = None,
     defaults: bool = False,
@@ -71,10 +72,12 @@ def new_project(
     """Generate a project and make it a git repository, unless it lies in one.
 
     Everything happens in a folder aside, which becomes `path` when it is complete. The template is `template`,
-    else the one that the environment or a settings file names, else the one shipped.
+    else the one that the environment or a settings file names, else the one shipped. `preset` names answers of the
+    catalogue; `answers` come before them.
 
     Raises:
-        UsageError: `path` exists and is not empty, or an answer is not valid.
+        UsageError: `path` exists and is not empty, there is no such preset, or an answer is not valid or belongs to a
+            question that the other answers leave out.
         EnvironmentFault: git is missing, or there is no room.
     """
     root = path.absolute()
@@ -85,21 +88,23 @@ def new_project(
     named = template or settings.template_source()
     source, chosen = (named, None) if named else templating.shipped_template()
     note = templating.find_origin(source).note
-    answers = answers if named else _completed(answers)
+    together = {**(_answers_of(preset) if preset else {}), **answers}
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     except OSError as error:
         raise EnvironmentFault(f"cannot write to {root.parent}: {error.strerror}") from error
     try:
-        templating.render(
+        made = templating.render(
             source,
             aside / root.name,
-            answers=answers,
+            answers=together if named else _completed(together),
             suggestions={"project_name": root.name},
             ref=ref or chosen,
             defaults=defaults,
         )
+        if defaults:  # who was asked would have to answer everything again
+            templating.refuse_unasked(answers, made.unasked)
         made_git = git and not _inside_git(root.parent)
         if made_git:
             _first_commit(aside / root.name, ref or chosen)
@@ -128,16 +133,19 @@ class Preview:
     files: list[str]
 
 
-def preview(answers: Mapping[str, Any]) -> Preview:
-    """Generate a project of the shipped template aside, and say what is in it.
+def preview(answers: Mapping[str, Any], preset: str | None = None) -> Preview:
+    """Generate a project of the shipped template aside, and say what is in it; arguments are those of `new_project`.
 
     Raises:
-        UsageError: An answer is not valid, or belongs to no question.
+        UsageError: There is no such preset, or an answer is not valid or belongs to no question that is asked.
     """
     source, ref = templating.shipped_template()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
-        found = templating.render(source, root, answers=_completed(answers), ref=ref, defaults=True)
+        together = _completed({**(_answers_of(preset) if preset else {}), **answers})
+        made = templating.render(source, root, answers=together, ref=ref, defaults=True)
+        templating.refuse_unasked(answers, made.unasked)
+        found = made.answers
         files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         training = _passes(root / "fine-tuning" / f"{found['method']}.json") if found["method"] != "none" else {}
         export = _passes(root / "gen-model" / f"{found['export_preset']}.json")

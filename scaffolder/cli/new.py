@@ -35,12 +35,13 @@ def new(
     quiet: Quiet = False,
 ) -> None:
     """Generate a project."""
-    from scaffolder.generator import answers_of, new_project
+    from scaffolder.generator import new_project
 
     output = Output(json=json, quiet=quiet)
     made = new_project(
         path,
-        answers=(answers_of(preset) if preset else {}) | key_values(answer or [], "-d"),
+        answers=key_values(answer or [], "-d"),
+        preset=preset,
         template=template,
         ref=ref,
         defaults=defaults,

@@ -108,9 +108,9 @@ def show(
     from rich.console import Group
     from rich.text import Text
 
-    from scaffolder.generator import answers_of, preview
+    from scaffolder.generator import preview
 
-    found = preview((answers_of(preset) if preset else {}) | key_values(answer or [], "-d"))
+    found = preview(key_values(answer or [], "-d"), preset)
     settings = [(name, _said(value)) for name, value in found.answers.items()]
     passes = [
         (f"{name}.{key}", _said(value))

@@ -3,10 +3,10 @@
 from scaffolder.templating.answers import Answers, read_answers
 from scaffolder.templating.history import History, Version, open_history
 from scaffolder.templating.origin import Origin, find_origin
-from scaffolder.templating.rendering import Question, Rendered, render, render_tree
+from scaffolder.templating.rendering import Question, Rendered, refuse_unasked, render, render_tree
 from scaffolder.templating.shipped import shipped_template
 
 __all__ = [
     "Answers", "History", "Origin", "Question", "Rendered", "Version",
-    "find_origin", "open_history", "read_answers", "render", "render_tree", "shipped_template",
+    "find_origin", "open_history", "read_answers", "refuse_unasked", "render", "render_tree", "shipped_template",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import tempfile
 import warnings
 from dataclasses import asdict, dataclass
@@ -19,11 +20,11 @@ from scaffolder.templating.history import open_history
 from scaffolder.templating.origin import find_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from scaffolder.templating.history import History, Version
 
-_FORMAT = "1"  # of what is kept
+_FORMAT = "2"  # of what is kept
 _ANYWHERE = "folder-of-any-name"
 
 
@@ -54,6 +55,7 @@ class Rendered:
         questions: The visible ones, by name.
         kept: Files that belong to the user once they exist.
         named: Whether the name of the project's folder is in it, and it was rendered in one of no name.
+        unasked: Questions whose condition did not hold, with that condition.
     """
 
     tree: str
@@ -61,6 +63,20 @@ class Rendered:
     questions: dict[str, Question]
     kept: tuple[str, ...]
     named: bool
+    unasked: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A project that was generated.
+
+    Attributes:
+        answers: Every answer, the computed ones too.
+        unasked: Questions whose condition did not hold, with that condition.
+    """
+
+    answers: dict[str, Any]
+    unasked: dict[str, str]
 
 
 def render(
@@ -71,8 +87,8 @@ def render(
     suggestions: Mapping[str, Any] | None = None,
     ref: str | None = None,
     defaults: bool = False,
-) -> dict[str, Any]:
-    """Generate a project and return every answer, the computed ones too.
+) -> Generated:
+    """Generate a project.
 
     Args:
         source: The template: a git address, a folder or a bundle.
@@ -94,6 +110,8 @@ def render(
             template = load_template(history, history.resolve(ref))
         else:
             template = _plain_template(origin.place)
+        known = template.questions_data
+        _check_answers(answers, known)
         worker = _copy(
             template,
             destination,
@@ -101,16 +119,10 @@ def render(
             user_defaults=dict(suggestions or {}),
             defaults=defaults,
         )
-        known = template.questions_data
         given = dict(worker.answers.combined)
-    unknown = sorted(set(answers) - set(known))
-    if unknown:
-        raise UsageError(
-            f"unknown question `{unknown[0]}`", hint=f"the template asks for: {', '.join(_visible(known))}"
-        )
     if origin.recorded is None:
         _forget_source(destination)
-    return {name: given[name] for name in known if name in given}
+    return Generated({name: given[name] for name in known if name in given}, _unasked(worker))
 
 
 def render_tree(
@@ -174,7 +186,7 @@ def _render_tree(
             worker = _copy(template, root, data=dict(answers), defaults=True)
         else:
             _refuse_migrations(template)
-            _refuse_unknown(changed, template.questions_data)
+            _check_answers(changed, template.questions_data)
             _put_answers(root, answers)
             worker = _copy(template, root, data=dict(changed), defaults=not ask)
         return _stored(history, worker, root, Path(name) / "index")
@@ -197,14 +209,16 @@ def _stored(history: History, worker: Any, root: Path, index: Path) -> Rendered:
     }
     mine = tuple(sorted(path.as_posix() for path in files if worker.match_skip(path)))
     named = any(_ANYWHERE.encode() in path.read_bytes() for path in root.rglob("*") if path.is_file())
-    return Rendered(tree, json.loads(json.dumps(recorded, default=str)), questions, mine, named)
+    return Rendered(tree, json.loads(json.dumps(recorded, default=str)), questions, mine, named, _unasked(worker))
 
 
 def _kept(path: Path) -> Rendered | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         questions = {name: Question(**details) for name, details in found["questions"].items()}
-        return Rendered(found["tree"], found["answers"], questions, tuple(found["kept"]), found["named"])
+        return Rendered(
+            found["tree"], found["answers"], questions, tuple(found["kept"]), found["named"], found["unasked"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -230,10 +244,65 @@ def _refuse_migrations(template: Any) -> None:
         raise UsageError("this template has migrations, commands of its own", hint="use `copier update --trust`")
 
 
-def _refuse_unknown(data: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for name in data:
-        if name not in known:
-            raise UsageError(f"unknown question `{name}`", hint=f"the template asks for: {', '.join(_visible(known))}")
+def refuse_unasked(answers: Iterable[str], unasked: Mapping[str, str]) -> None:
+    """Refuse answers to questions that were not asked: copier renders with them but does not record them.
+
+    Args:
+        answers: The questions that were answered.
+        unasked: Questions whose condition did not hold, with that condition.
+
+    Raises:
+        UsageError: There are such answers.
+    """
+    lost = [name for name in answers if name in unasked]
+    if lost:
+        problems = [f"`{name}` is a question only where {unasked[name]}" for name in lost]
+        raise UsageError("\n".join(problems), hint="leave it out, or answer what it needs too: -d KEY=VALUE")
+
+
+def _check_answers(answers: Mapping[str, Any], questions: Mapping[str, Any]) -> None:
+    """Refuse answers to no question and of another kind: copier cuts 1.5 to 1, and takes any text for true."""
+    unknown = [name for name in answers if name not in questions]
+    problems = [f"unknown question `{name}`" for name in unknown]
+    for name, value in answers.items():
+        kind = questions.get(name, {}).get("type")
+        if kind in _KINDS and not _KINDS[kind][1](value):
+            problems.append(f"`{name}` takes {_KINDS[kind][0]}, not `{value}`")
+    if problems:
+        raise UsageError(
+            "\n".join(problems), hint=f"the template asks for: {', '.join(_visible(questions))}" if unknown else ""
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and float(value).is_integer()
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_truth(value: Any) -> bool:
+    words = {"y", "yes", "t", "true", "on", "n", "no", "f", "false", "off"}  # copier's own
+    return value in (0, 1) or str(value).lower() in words
+
+
+# What a kind of question takes, in words, and whether a value is that.
+_KINDS = {
+    "int": ("a whole number", _is_whole),
+    "float": ("a number", _is_number),
+    "bool": ("true or false", _is_truth),
+    "str": ("text", lambda value: isinstance(value, str | int | float)),
+}
+
+
+def _unasked(worker: Any) -> dict[str, str]:
+    """Return the questions whose condition did not hold, with that condition."""
+    found = ((name, worker.template.questions_data[name].get("when")) for name in sorted(worker.answers.hidden))
+    return {name: str(when).strip().strip("{}").strip() for name, when in found if when is not False}
 
 
 def _visible(questions: Mapping[str, Any]) -> list[str]:
@@ -331,7 +400,10 @@ def _our_errors(source: str) -> Iterator[None]:
         raise ConfigError(f"the template {source} is not valid: {error}") from error
     except ValueError as error:
         problem = _first_line(error)
-        raise UsageError(f"{source}: {problem}" if "template" in problem.lower() else problem) from error
+        is_answer = problem.startswith(("Validation error", "Invalid choice"))
+        raise UsageError(
+            problem if is_answer or "template" not in problem.lower() else f"{source}: {problem}"
+        ) from error
     except OSError as error:
         raise EnvironmentFault(f"cannot generate: {error.strerror or error}") from error
     except Exception as error:

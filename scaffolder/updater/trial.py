@@ -13,7 +13,7 @@ from scaffolder.git import Entry
 from scaffolder.merging import Choices, Merge, Workspace, merge_trees
 from scaffolder.merging.jsontext import merge_json
 from scaffolder.merging.trees import with_settled
-from scaffolder.templating import History, Rendered, Version, open_history, render_tree
+from scaffolder.templating import History, Rendered, Version, open_history, refuse_unasked, render_tree
 from scaffolder.templating.answers import ANSWERS_FILE
 from scaffolder.updater.subject import Subject, in_the_way
 
@@ -128,6 +128,7 @@ def make_trial(
     given = subject.answers.given
     before = render_tree(history, old, given, earlier=True, project_name=subject.root.name)
     after = render_tree(history, new, given, changed=changed, ask=ask, project_name=subject.root.name)
+    refuse_unasked(changed or {}, after.unasked)
     user = subject.tree if committed else _as_it_lies(subject, workspace, before.tree, after.tree)
     user = _with_answers(workspace, user, before.tree)
     theirs = _without_kept(workspace, before, after, user)

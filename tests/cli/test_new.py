@@ -97,6 +97,14 @@ def test_unknown_model_suggests_the_nearest(cli, tmp_path):
         ("device=tpu", "device"),
         ("project_name=-x-", "Start with a letter"),
         ("nonsense", "not of the form key=value"),
+        ("r=abc", "`r` takes a whole number, not `abc`"),
+        ("max_steps=1.5", "`max_steps` takes a whole number, not `1.5`"),
+        ("learning_rate=fast", "`learning_rate` takes a number, not `fast`"),
+        ("learning_rate=NaN", "`learning_rate` takes a number, not `nan`"),
+        ("pre_commit=perhaps", "`pre_commit` takes true or false, not `perhaps`"),
+        ("project_name=null", "`project_name` takes text, not `None`"),
+        ("base_quantiser=awq", "`base_quantiser` is a question only where advanced and method == 'quantise-then-lora'"),
+        ("prompt_text=foo", "`prompt_text` is a question only where advanced and prompt_template == 'custom'"),
     ],
 )
 def test_wrong_answer_is_named_and_nothing_is_made(cli, tmp_path, answer, message):
@@ -104,6 +112,20 @@ def test_wrong_answer_is_named_and_nothing_is_made(cli, tmp_path, answer, messag
     assert result.code == 2
     assert message in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_wrong_answers_are_named_at_once(cli, tmp_path):
+    result = cli("new", tmp_path / "travel", "--defaults", "-d", "r=abc", "-d", "modle=x", "-d", "seed=[1]")
+    assert result.code == 2
+    for message in ("`modle`", "`r` takes", "`seed` takes a whole number, not `[1]`", "the template asks for: "):
+        assert message in result.err
+
+
+def test_answers_give_way_to_those_beside_a_preset(cli, tmp_path):
+    assert cli("new", tmp_path / "lab", "--defaults", "--preset", "lab", "-d", "method=lora", "-d", "r=8.0").code == 0
+    answers = (tmp_path / "lab" / ".copier-answers.yml").read_text(encoding="utf-8")
+    assert "r: 8\n" in answers
+    assert "base_quantiser" not in answers
 
 
 def test_missing_template_is_named(cli, tmp_path):

@@ -163,6 +163,21 @@ def test_answer_given_with_an_update(cli, made):
     assert cli("update", "-d", "color=red").code == 2
 
 
+def test_answer_to_what_is_not_asked_is_refused_as_the_next_update_would_lose_it(cli, template, made):
+    questions = {
+        "loud": {"type": "bool", "default": False},
+        "count": {"type": "int", "default": 1, "when": "{{ loud }}"},
+    }
+    template.release("v1.2.0", {"readme.md.jinja": "# {{ name }} {{ count }}\n"}, questions)
+    for given, told in (("count=2", "`count` is a question only where loud"), ("count=two", "`count` takes a whole")):
+        result = cli("update", "-d", given)
+        assert result.code == 2
+        assert told in result.err
+        assert git(made, "status", "--porcelain") == ""
+    assert cli("update", "-d", "count=2", "-d", "loud=yes").code == 0
+    assert "count: 2\n" in (made / ".copier-answers.yml").read_text()
+
+
 def test_dry_run_changes_nothing(cli, made):
     result = cli("update", "--dry-run")
     assert result.code == 0

@@ -130,8 +130,20 @@ def card_cases(folder: Path, steps: int) -> dict[str, Any]:
     return found
 
 
+def card_name() -> str:
+    """Return the card's name, or end the program where there is none."""
+    try:
+        import torch
+    except ImportError:
+        sys.exit(f"error: {sys.executable} lacks the cuda stack; `scaffolder setup` installs it into a cuda project")
+    if not torch.cuda.is_available():
+        sys.exit(f"error: this needs an NVIDIA card and a PyTorch built for it; here is PyTorch {torch.__version__}")
+    return torch.cuda.get_device_name()
+
+
 def card_rate() -> tuple[str, float]:
     """Return the card's name and its rate in an 8192 x 8192 matrix product, in FLOP a second."""
+    name = card_name()
     import torch
 
     left, right = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
@@ -142,7 +154,7 @@ def card_rate() -> tuple[str, float]:
     for _ in range(20):
         left @ right
     torch.cuda.synchronize()
-    return torch.cuda.get_device_name(), 20 * 2 * 8192**3 / (time.monotonic() - begin)
+    return name, 20 * 2 * 8192**3 / (time.monotonic() - begin)
 
 
 def new_project(project: Path, name: str) -> None:

@@ -36,9 +36,7 @@ def main() -> None:
     if arguments.decode:
         print(json.dumps(decode(arguments.decode)))
         return
-    import torch
-
-    results: dict[str, Any] = {"card": torch.cuda.get_device_name(), "model": arguments.model}
+    results: dict[str, Any] = {"card": gpu.card_name(), "model": arguments.model}
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         prepare(project, arguments.model)

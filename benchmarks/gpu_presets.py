@@ -47,9 +47,7 @@ def main() -> None:
     parser.add_argument("--models", default=";".join(MODELS))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    import torch
-
-    results: dict[str, Any] = {"card": torch.cuda.get_device_name()}
+    results: dict[str, Any] = {"card": gpu.card_name()}
     for name in arguments.models.split(";"):
         with tempfile.TemporaryDirectory() as folder:
             results[name] = compare(Path(folder), name)

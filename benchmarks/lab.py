@@ -39,11 +39,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    import torch
-
+    card = gpu.card_name()
     with tempfile.TemporaryDirectory() as folder:
         for found in measure(Path(folder) / "project"):  # what is measured so far
-            results = {"card": torch.cuda.get_device_name(), "model": MODEL, **found}
+            results = {"card": card, "model": MODEL, **found}
             if arguments.out:
                 arguments.out.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))

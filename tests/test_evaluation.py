@@ -33,6 +33,14 @@ def figures_of(result):
     return {score["name"]: score for score in json.loads(result.out)["scores"]}
 
 
+@pytest.mark.usefixtures("project")
+def test_nothing_to_evaluate_is_said(cli):
+    result = cli("evaluate")
+    assert result.code == 2
+    assert "there is no model to evaluate" in result.err
+    assert "scaffolder download" in result.err
+
+
 def test_every_form_is_measured_once(cli, measured):
     result = cli("evaluate", "--json")
     assert result.code == 0, result.err

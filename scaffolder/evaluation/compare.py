@@ -126,9 +126,12 @@ def evaluate(
         on_event: Gets the worker's events, each with the `model`'s name.
 
     Raises:
-        ConfigError: The evaluation examples, or a metric's file, are missing or damaged.
+        ConfigError: There is no model, or the evaluation examples or a metric's file are missing or damaged.
         ScaffolderError: A model cannot be loaded.
     """
+    if not models:
+        base = project.manifest.model.path
+        raise ConfigError(f"there is no model to evaluate, not even {base}", hint=project.how_to_get(base))
     dataset = project.manifest.dataset
     refuse(check_data(project, project_sources(project, [project.root / dataset.eval])))
     state = project.root / plan.STATE_FOLDER

@@ -32,7 +32,8 @@ def catalogue_name(recipe):
 
 
 def project_of(make, put_tiny, recipe, **answers):
-    project = make(model=catalogue_name(recipe), hardware="cpu", **SETTINGS, **answers)
+    settings = {"max_seq_len": SETTINGS["max_seq_len"]} if answers.get("method") == "none" else SETTINGS
+    project = make(model=catalogue_name(recipe), hardware="cpu", **settings, **answers)
     folder = tomllib.loads((project / "scaffolder.toml").read_text(encoding="utf-8"))["model"]["path"]
     if models()[catalogue_name(recipe)]["export"]["builder"] == "text":
         put_tiny(project, recipe, folder.removesuffix("-text"))

@@ -47,16 +47,16 @@ class NewProject:
     note: str
 
 
-def _answers_of(preset: str) -> dict[str, Any]:
-    """Return the answers that the catalogue keeps under a name.
+def _with_preset(answers: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
+    """Return answers, and those that the catalogue keeps under a name where they leave a question open.
 
     Raises:
         UsageError: It keeps none under this name.
     """
     known = catalogue.answer_sets()
-    if preset not in known:
+    if preset is not None and preset not in known:
         raise UsageError(f"unknown preset `{preset}`", hint=f"there is: {', '.join(known)}")
-    return dict(known[preset].answers)
+    return {**(known[preset].answers if preset else {}), **answers}
 
 
 def new_project(
@@ -88,7 +88,7 @@ def new_project(
     named = template or settings.template_source()
     source, chosen = (named, None) if named else templating.shipped_template()
     note = templating.find_origin(source).note
-    together = {**(_answers_of(preset) if preset else {}), **answers}
+    combined = _with_preset(answers, preset)
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
@@ -98,7 +98,7 @@ def new_project(
         made = templating.render(
             source,
             aside / root.name,
-            answers=together if named else _completed(together),
+            answers=combined if named else _completed(combined),
             suggestions={"project_name": root.name},
             ref=ref or chosen,
             defaults=defaults,
@@ -142,8 +142,8 @@ def preview(answers: Mapping[str, Any], preset: str | None = None) -> Preview:
     source, ref = templating.shipped_template()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
-        together = _completed({**(_answers_of(preset) if preset else {}), **answers})
-        made = templating.render(source, root, answers=together, ref=ref, defaults=True)
+        combined = _completed(_with_preset(answers, preset))
+        made = templating.render(source, root, answers=combined, ref=ref, defaults=True)
         templating.refuse_unasked(answers, made.unasked)
         found = made.answers
         files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())

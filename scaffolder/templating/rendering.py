@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import math
 import tempfile
 import warnings
 from dataclasses import asdict, dataclass
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from scaffolder.content import write_atomically
 from scaffolder.errors import ConfigError, EnvironmentFault, Interrupted, ScaffolderError, UsageError
-from scaffolder.templating.answers import ANSWERS_FILE, parse_answers
+from scaffolder.templating.answers import ANSWERS_FILE, check_answers, parse_answers
 from scaffolder.templating.history import open_history
 from scaffolder.templating.origin import find_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from scaffolder.templating.history import History, Version
 
@@ -111,7 +110,7 @@ def render(
         else:
             template = _plain_template(origin.place)
         known = template.questions_data
-        _check_answers(answers, known)
+        check_answers(answers, known)
         worker = _copy(
             template,
             destination,
@@ -186,7 +185,7 @@ def _render_tree(
             worker = _copy(template, root, data=dict(answers), defaults=True)
         else:
             _refuse_migrations(template)
-            _check_answers(changed, template.questions_data)
+            check_answers(changed, template.questions_data)
             _put_answers(root, answers)
             worker = _copy(template, root, data=dict(changed), defaults=not ask)
         return _stored(history, worker, root, Path(name) / "index")
@@ -244,69 +243,10 @@ def _refuse_migrations(template: Any) -> None:
         raise UsageError("this template has migrations, commands of its own", hint="use `copier update --trust`")
 
 
-def refuse_unasked(answers: Iterable[str], unasked: Mapping[str, str]) -> None:
-    """Refuse answers to questions that were not asked: copier renders with them but does not record them.
-
-    Args:
-        answers: The questions that were answered.
-        unasked: Questions whose condition did not hold, with that condition.
-
-    Raises:
-        UsageError: There are such answers.
-    """
-    lost = [name for name in answers if name in unasked]
-    if lost:
-        problems = [f"`{name}` is a question only where {unasked[name]}" for name in lost]
-        raise UsageError("\n".join(problems), hint="leave it out, or answer what it needs too: -d KEY=VALUE")
-
-
-def _check_answers(answers: Mapping[str, Any], questions: Mapping[str, Any]) -> None:
-    """Refuse answers to no question and of another kind: copier cuts 1.5 to 1, and takes any text for true."""
-    unknown = [name for name in answers if name not in questions]
-    problems = [f"unknown question `{name}`" for name in unknown]
-    for name, value in answers.items():
-        kind = questions.get(name, {}).get("type")
-        if kind in _KINDS and not _KINDS[kind][1](value):
-            problems.append(f"`{name}` takes {_KINDS[kind][0]}, not `{value}`")
-    if problems:
-        raise UsageError(
-            "\n".join(problems), hint=f"the template asks for: {', '.join(_visible(questions))}" if unknown else ""
-        )
-
-
-def _is_whole(value: Any) -> bool:
-    return _is_number(value) and float(value).is_integer()
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return not isinstance(value, bool) and math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
-
-
-def _is_truth(value: Any) -> bool:
-    words = {"y", "yes", "t", "true", "on", "n", "no", "f", "false", "off"}  # copier's own
-    return value in (0, 1) or str(value).lower() in words
-
-
-# What a kind of question takes, in words, and whether a value is that.
-_KINDS = {
-    "int": ("a whole number", _is_whole),
-    "float": ("a number", _is_number),
-    "bool": ("true or false", _is_truth),
-    "str": ("text", lambda value: isinstance(value, str | int | float)),
-}
-
-
 def _unasked(worker: Any) -> dict[str, str]:
     """Return the questions whose condition did not hold, with that condition."""
     found = ((name, worker.template.questions_data[name].get("when")) for name in sorted(worker.answers.hidden))
     return {name: str(when).strip().strip("{}").strip() for name, when in found if when is not False}
-
-
-def _visible(questions: Mapping[str, Any]) -> list[str]:
-    return [name for name, question in questions.items() if question.get("when") is not False]
 
 
 def _record(history: History) -> str:

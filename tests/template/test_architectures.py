@@ -37,6 +37,7 @@ def project_of(make, put_tiny, recipe, **answers):
     folder = tomllib.loads((project / "scaffolder.toml").read_text(encoding="utf-8"))["model"]["path"]
     if models()[catalogue_name(recipe)]["export"]["builder"] == "text":
         put_tiny(project, recipe, folder.removesuffix("-text"))
+        (project / folder.removesuffix("-text") / "training_args.bin").touch()  # as many models on the hub have
         script = [sys.executable, "model-cache/text_model.py", folder.removesuffix("-text")]
         subprocess.run(script, cwd=project, check=True, capture_output=True)
     else:

@@ -168,13 +168,15 @@ def test_answer_to_what_is_not_asked_is_refused_as_the_next_update_would_lose_it
         "loud": {"type": "bool", "default": False},
         "count": {"type": "int", "default": 1, "when": "{{ loud }}"},
     }
+    questions["parts"] = {"type": "str", "multiselect": True, "choices": ["hull", "mast"], "default": ["hull"]}
     template.release("v1.2.0", {"readme.md.jinja": "# {{ name }} {{ count }}\n"}, questions)
     for given, told in (("count=2", "`count` is a question only where loud"), ("count=two", "`count` takes a whole")):
         result = cli("update", "-d", given)
         assert result.code == 2
         assert told in result.err
         assert git(made, "status", "--porcelain") == ""
-    assert cli("update", "-d", "count=2", "-d", "loud=yes").code == 0
+    assert cli("update", "-d", "count=2", "-d", "loud=yes", "-d", 'parts=["mast"]').code == 0
+    assert "parts:\n- mast\n" in (made / ".copier-answers.yml").read_text()
     assert "count: 2\n" in (made / ".copier-answers.yml").read_text()
 
 

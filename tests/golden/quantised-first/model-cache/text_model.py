@@ -37,7 +37,7 @@ def text_model(source: Path) -> Path:
     # `scaffolder run` asks for a new one where these files have changed since.
     digests = {}
     for file in sorted(source.iterdir()):
-        if file.suffix in {".safetensors", ".json"}:
+        if file.suffix in {".safetensors", ".bin", ".json"}:
             with file.open("rb") as content:
                 digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
     (aside / "made-from.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")

@@ -77,7 +77,7 @@ def read(config: Path) -> tuple[Path, Path, dict[str, Any], int]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{config}: no JSON: {error}") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"{config}: an object is needed, with input_model, data_configs and passes")
+        raise ValueError(f"{config}: an object is needed, with input_model, data_configs and passes")  # noqa: TRY004
     target = Path(settings["input_model"]["model_path"])
     if not target.name.endswith(SUFFIX):
         raise ValueError(f"{config}: input_model.model_path has to end with {SUFFIX}; answer base_quantiser with awq")

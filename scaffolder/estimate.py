@@ -29,7 +29,7 @@ _CPU_LOGITS = 2.35
 # each weight and token (Kaplan et al. 2020, section 2.1, less the frozen weights' own gradients).
 _FLOP, _FLOP_CHECKPOINTING = 4.0, 6.0
 # What training gets out of a processor (35 to 70 GFLOP/s were seen), and of a card's data sheet: on one H200 a plain
-# configuration 23 %, the template's own 35 to 42 % (`benchmarks/gpu.py`).
+# configuration 20 %, the template's own 35 to 49 % (`benchmarks/gpu.py`).
 _CPU_FLOPS = 35e9
 _CARD_SHARE = 0.35
 # With fewer steps, warm-up and decay of the learning rate leave hardly any at full rate; a choice of ours.

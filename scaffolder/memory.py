@@ -204,9 +204,9 @@ class Fit:
 
 
 _SHORTEST_SEQUENCE = 512
-# Tokens of a forward pass that keep a large card busy. On one H200 with 3.8 B weights and eight rows a step: 29
-# thousand tokens/s at 8 and 4 rows a pass, 28 at 2 and 17 at 1 (2048 tokens each); computing activations again for 8
-# rows at once 22 to 26, by what had room to stay (`benchmarks/gpu_presets.py`). Smaller cards are busy with less.
+# Tokens of a forward pass that keep a large card busy. On one H200 with 3.8 B weights and eight rows a step: 31
+# thousand tokens/s at 8, 4 and 2 rows a pass and 21 at 1 (2048 tokens each); computing activations again for 8
+# rows at once 24 to 28, by what had room to stay (`benchmarks/gpu_presets.py`). Smaller cards are busy with less.
 _TOKENS_THAT_FILL = 4096
 # Adapters of this rank; their share of the memory is small.
 _FIT_RANK = 16

@@ -12,7 +12,7 @@ help:
 	@echo "make test     every check and test"
 	@echo "make thorough what a test does a few times, many times over"
 	@echo "make quality  the demo, then its model against the bars: loss, size, fluency"
-	@echo "make gpu      every figure of a card, with PYTHON=... of an environment with the cuda stack (an hour)"
+	@echo "make gpu      every figure of a card, with PYTHON=... of an environment with the cuda stack (half an hour)"
 	@echo "make check    the quick checks alone: format, lint, types, layers"
 	@echo "make venv     .venv with the package, the cpu stack and the test tools"
 

@@ -1,10 +1,11 @@
-"""Exports for a card: time, size, verification and decode speed on CUDA, for a random model of a catalogue shape.
+"""Exports: time, size, verification and decode speed where they run, for a random model of a catalogue shape.
 
-    python benchmarks/gpu_export.py [--model NAME] [--presets "onnx-int4;onnx-fp16"] [--out results.json]
+    python benchmarks/gpu_export.py [--model NAME] [--presets "onnx-int4;onnx-fp16;cpu-onnx-int4"] [--out results.json]
 
-Needs an NVIDIA card and the cuda stack, ONNX Runtime's and GenAI's builds for CUDA included. Each export is merged from
-an adapter that two steps made, verified by `scaffolder run`, and asked for answers. `stages` are the seconds of each
-part by the run's events: the merge, the graph, verification.
+Needs an NVIDIA card and the cuda stack, ONNX Runtime's and GenAI's builds for CUDA included. Exports are for the card,
+those with `cpu-` before a preset's name for its host's processors. Each is merged from an adapter that two steps made,
+verified by `scaffolder run`, and asked for answers where it runs. `stages` are the seconds of each part by the run's
+events: the merge, the graph, verification.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PROMPT, ANSWER, REPEATS = 512, 128, 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="Phi-3.5-mini-instruct")
-    parser.add_argument("--presets", default="onnx-int4;onnx-fp16")
+    parser.add_argument("--presets", default="onnx-int4;onnx-fp16;cpu-onnx-int4")
     parser.add_argument("--decode", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -55,13 +56,18 @@ def prepare(project: Path, name: str) -> None:
     from scaffolder.catalogue import models
 
     entry = models()[name]
-    answers = ["-d", f"model={entry.repo}", "-d", "hardware=cuda-80gb", "-d", "advanced=true", *gpu.ATTENTION]
-    gpu.command("new", project, "--defaults", "-q", *answers, cwd=project.parent)
+    # Answers, not changes to one run: an adapter that its configuration would not make is trained again by the export.
+    few = ["-d", "epochs=0", "-d", "max_steps=2"]
+    gpu.generate(project, name, "cuda-80gb", *few)
+    other = project.with_name("for-processors")
+    gpu.generate(other, name, "cuda-80gb", "-d", "export_target=cpu", *few)
+    for path in (other / "gen-model").glob("*.json"):
+        config = json.loads(path.read_text()) | {"output_dir": f"gen-model/cpu-{path.stem}"}
+        (project / "gen-model" / f"cpu-{path.name}").write_text(json.dumps(config, indent=2))
     gpu.make_model(entry, project / "model-cache" / entry.repo)
     gpu.write_rows(project / "datasets" / "train.jsonl", 60)
     gpu.write_rows(project / "datasets" / "eval.jsonl", 2)
-    few = "passes.lora.training_args.max_steps=2"
-    gpu.command("run", "fine-tuning", "-q", "--force", "--set", few, cwd=project)
+    gpu.command("run", "fine-tuning", "-q", "--force", cwd=project)
 
 
 def export(project: Path, preset: str) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def export(project: Path, preset: str) -> dict[str, Any]:
 
 
 def measured(folder: Path) -> dict[str, Any]:
-    """Return the speeds on the card, measured in a process of their own."""
+    """Return the speeds of an export, measured in a process of its own."""
     command = [sys.executable, __file__, "--decode", str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, env=gpu.environment())
     if result.returncode:
@@ -89,7 +95,7 @@ def measured(folder: Path) -> dict[str, Any]:
 
 
 def decode(folder: Path) -> dict[str, Any]:
-    """Return how fast GenAI reads a prompt and writes an answer on the card, in tokens a second."""
+    """Return where GenAI runs an export, and how fast it reads a prompt and writes an answer, in tokens a second."""
     import onnxruntime
 
     onnxruntime.preload_dlls()

@@ -13,7 +13,7 @@ from scaffolder.records import adapter_of, read_record
 if TYPE_CHECKING:
     from scaffolder.project import Project
 
-FORMS = ("base", "adapter", "merged", "onnx")
+FORMS = ("base", "quantised", "adapter", "merged", "onnx")
 # In place of an adapter's name: answer as the base.
 NO_ADAPTER = "none"
 # As Olive's ExtractAdapters names the adapter that an export was made with.
@@ -26,7 +26,7 @@ class Artefact:
 
     Attributes:
         form: "base", "adapter", "merged" or "onnx".
-        path: The model's folder.
+        path: The model's folder; for an adapter the model that it was trained over.
         adapter: The adapter's folder, for the two forms that need one.
         adapters: What can be chosen while it is loaded, by name: PEFT folders, for ONNX files.
         use: Which of them is chosen at first; None answers as the base.
@@ -64,7 +64,8 @@ class Artefact:
 def find_artefact(project: Project, name: str, adapter: str | None = None) -> Artefact:
     """Return a form of the model by name ("base", "adapter", "merged", "onnx") or by its folder.
 
-    A folder may be named from here, from the project's root or from `gen-model/`.
+    "quantised" is the base that the adapter was trained over, where a pass quantised it first. A folder may be named
+    from here, from the project's root or from `gen-model/`.
 
     Args:
         project: The project.
@@ -78,6 +79,8 @@ def find_artefact(project: Project, name: str, adapter: str | None = None) -> Ar
     """
     if name == "base":
         return _base(project, adapter)
+    if name == "quantised":
+        return _quantised(project, adapter)
     if name in ("adapter", "merged"):
         if adapter == NO_ADAPTER:
             return _base(project, None)
@@ -133,7 +136,17 @@ def _base(project: Project, adapter: str | None) -> Artefact:
     if adapter not in (None, NO_ADAPTER):
         raise UsageError("the base has no adapter", hint=f"--model adapter --adapter {adapter}")
     folder = _existing(project.model_folder, project.how_to_get(project.manifest.model.path))
-    return Artefact("base", folder, adapters=trained_adapters(project), template=_template(project))
+    adapters = {name: path for name, path in trained_adapters(project).items() if own_base(path) is None}
+    return Artefact("base", folder, adapters=adapters, template=_template(project))
+
+
+def _quantised(project: Project, adapter: str | None) -> Artefact:
+    if adapter not in (None, NO_ADAPTER):
+        raise UsageError("the quantised base has no adapter", hint=f"--model adapter --adapter {adapter}")
+    folder = own_base(_trained(project, None))
+    if folder is None:
+        raise UsageError("the adapter was trained over the base as it is", hint="`--model base`")
+    return Artefact("base", folder, template=_template(project))
 
 
 def _template(project: Project) -> Path | None:
@@ -142,8 +155,15 @@ def _template(project: Project) -> Path | None:
     return project.root / template if template else None
 
 
+def own_base(adapter: Path) -> Path | None:
+    """Return the quantised model that an adapter was trained over, which Olive saves beside it; else None."""
+    model = adapter.parent / "model"
+    return model if adapter.name == "adapter" and (model / "config.json").is_file() else None
+
+
 def _adapted(project: Project, form: str, folder: Path) -> Artefact:
-    base = _base(project, None)
+    quantised = own_base(folder)
+    base = Artefact("base", quantised, template=_template(project)) if quantised else _base(project, None)
     if form == "merged":  # into the weights: it can't be taken off again
         return Artefact(form, base.path, folder, template=base.template)
     named = next((name for name, path in base.adapters.items() if path.samefile(folder)), None)

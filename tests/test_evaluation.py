@@ -41,6 +41,14 @@ def test_nothing_to_evaluate_is_said(cli):
     assert "scaffolder download" in result.err
 
 
+@pytest.mark.usefixtures("measured")
+def test_a_quantised_base_is_asked_for_where_there_is_none(cli):
+    result = cli("evaluate", "--model", "quantised")
+    assert (result.code, "trained over the base as it is" in result.err) == (2, True)
+    result = cli("generate", "Hello", "--model", "quantised", "--adapter", "lora")
+    assert (result.code, "--model adapter --adapter lora" in result.err) == (2, True)
+
+
 def test_every_form_is_measured_once(cli, measured):
     result = cli("evaluate", "--json")
     assert result.code == 0, result.err

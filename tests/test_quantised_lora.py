@@ -77,3 +77,25 @@ def test_base_is_dequantised_once_and_answers_the_same(quantised, request):
     adapted(ids, labels=ids).loss.backward()
     trained = {name.split(".")[-3] for name, weight in adapted.named_parameters() if weight.grad is not None}
     assert trained == {"lora_A", "lora_B"}
+
+
+def test_a_quantised_base_is_measured_as_it_is_with_an_adapter_and_alone(quantised, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from scaffolder.worker.models import Sample
+    from scaffolder.worker.torch_model import TorchModel
+
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
+    settings = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+    get_peft_model(plain, settings).save_pretrained(tmp_path / "adapter")  # untrained, so that it does nothing
+    samples = [Sample(list(range(4, 40)), 3)]
+    base = TorchModel({"kind": "base", "path": str(quantised)})
+    adapted = TorchModel({"kind": "adapter", "path": str(quantised), "adapter": str(tmp_path / "adapter")})
+    other = TorchModel({"kind": "base", "path": str(tmp_path / "plain")})
+    with torch.no_grad():
+        expected = load(quantised)(torch.tensor([samples[0].ids])).logits[0, 2:-1]  # by the quantised layers themselves
+    for model in (base, adapted):
+        assert torch.allclose(next(iter(model.response_logits(samples))), expected, atol=1e-4)
+    assert not torch.allclose(next(iter(other.response_logits(samples))), expected, atol=1e-2)

@@ -25,7 +25,9 @@ _ANSWER_WIDTH = 39  # two on a terminal of 80
 def evaluate(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="base, adapter, merged, onnx or a folder; all that exist otherwise."),
+        typer.Option(
+            "--model", "-m", help="base, quantised, adapter, merged, onnx or a folder; else all but quantised."
+        ),
     ] = None,
     prompt: Annotated[
         list[str] | None,

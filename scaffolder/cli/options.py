@@ -22,7 +22,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
 ModelName = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="base, adapter, merged, onnx (as where left out), or the folder of a model."),
+    typer.Option(
+        "--model", "-m", help="base, quantised, adapter, merged, onnx (as where left out), or the folder of a model."
+    ),
 ]
 AdapterName = Annotated[
     str | None, typer.Option("--adapter", "-a", help="An adapter by name, or none; see `scaffolder adapters list`.")

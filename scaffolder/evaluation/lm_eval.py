@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import process
+from scaffolder.artefacts import own_base
 from scaffolder.errors import EnvironmentFault, ScaffolderError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def run(environment: Environment, artefact: Artefact, tasks: Sequence[str]) -> d
     """
     if artefact.form == "merged" or (artefact.form == "onnx" and artefact.use):
         return {}  # the same as `adapter`, and the evaluator puts no adapter on
+    if artefact.adapter and own_base(artefact.adapter):
+        return {}  # PEFT puts none on layers that Olive quantised
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.json"
         config.write_text(json.dumps(_config(artefact, tasks, Path(folder))), encoding="utf-8")

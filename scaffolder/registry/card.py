@@ -156,7 +156,7 @@ def _figures(found: Deliverable) -> str:
     if not rows:
         return ""
     measured = "On the project's evaluation examples; loss in nats per response token, size and memory in bytes."
-    return f"## Figures\n\n{measured}\n\n" + _table(("figure", "this model", "base"), rows)
+    return f"## Figures\n\n{measured}\n\n" + _table(("figure", "this model", "before training"), rows)
 
 
 def _training(found: Deliverable) -> str:

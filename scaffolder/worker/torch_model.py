@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 _SCORING_BATCH = 8
 
 
-def _teach_quantised(folder: Path) -> None:
+def _teach_quantised(folder: Path) -> bool:
     """Let transformers load weights that Olive quantised; otherwise it draws new ones, with a warning alone.
+
+    Returns:
+        Whether they are Olive's.
 
     Raises:
         TaskError: The weights are quantised in a way that transformers does not know.
@@ -27,7 +30,7 @@ def _teach_quantised(folder: Path) -> None:
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     method = (settings.get("quantization_config") or {}).get("quant_method")
     if method is None:
-        return
+        return False
     from transformers.quantizers import auto
 
     if method == "olive":
@@ -37,6 +40,25 @@ def _teach_quantised(folder: Path) -> None:
         auto.AUTO_QUANTIZER_MAPPING["olive"] = OliveHfQuantizer
     if method not in auto.AUTO_QUANTIZER_MAPPING:
         raise TaskError(f"the model is quantised as {method}, which transformers cannot load")
+    return bool(method == "olive")
+
+
+def _dequantise(model: Any) -> None:
+    """Put plain layers in the place of those that Olive quantised, with the same results.
+
+    PEFT takes no others, and they would dequantise their weights for every token.
+    """
+    from olive.common.quant.nn import QuantLinear
+    from torch import nn
+
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, QuantLinear):
+            linear = nn.Linear(layer.cols, layer.rows, bias=layer.bias is not None, device="meta")
+            linear.weight = nn.Parameter(layer.unpack_and_dequantize(layer.qweight, layer.scales, layer.qzeros))
+            if layer.bias is not None:
+                linear.bias = nn.Parameter(layer.bias)
+            model.set_submodule(name, linear)
+    model.hf_quantizer.remove_quantization_config(model)
 
 
 class TorchModel:
@@ -49,8 +71,11 @@ class TorchModel:
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = getattr(torch, spec.get("dtype") or ("bfloat16" if device == "cuda" else "float32"))
-        _teach_quantised(Path(spec["path"]))
+        quantised = _teach_quantised(Path(spec["path"]))
         model = AutoModelForCausalLM.from_pretrained(spec["path"], dtype=dtype)
+        # Where the project's own training ran in this process, its script did it while they were loaded.
+        if quantised and hasattr(model, "hf_quantizer"):
+            _dequantise(model)
         if spec["kind"] in ("adapter", "merged"):
             from peft import PeftModel
 

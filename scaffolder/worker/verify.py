@@ -50,7 +50,8 @@ def verify(folder: Path, job: dict[str, Any], channel: Channel | Recorder) -> di
 
     Returns:
         Figures for the run's record: `kind`, the `template` hash and, where there are evaluation examples,
-        the loss `after` and for an adapter also `before`, as `loss.response_loss` gives it.
+        the loss `after` and for an adapter also `before`, that of the model under it, as `loss.response_loss`
+        gives it.
 
     Raises:
         TaskError: It does not open, holds numbers that are not finite, or does not answer.
@@ -85,7 +86,9 @@ def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel | Record
     moved = [bool(tensor.any()) for name, tensor in weights.items() if _ZERO_AT_START.search(name)]
     if moved and not any(moved):
         raise TaskError("the adapter is as it was before training", "check learning_rate and max_steps")
-    model = TorchModel({"kind": "adapter", "path": job["base"]["path"], "adapter": str(adapter)})
+    quantised = _model_folder(folder)  # what it was trained over, where that is not the base itself
+    base = {"path": str(quantised)} if quantised else job["base"]
+    model = TorchModel({"kind": "adapter", "path": base["path"], "adapter": str(adapter)})
     check_answer(model)
     figures: dict[str, Any] = {"template": template_hash(model), "parameters": _count(weights)}
     figures["rank"] = settings.get("r")
@@ -93,7 +96,7 @@ def _verify_adapter(folder: Path, job: dict[str, Any], channel: Channel | Record
         samples = evaluation_samples(model, job["evaluation"], limit=None)
         channel.emit("stage", name="evaluate", state="start", rows=len(samples))
         after = response_loss(model, samples)
-        figures |= {"before": job["base"].get("loss") or _loss_without_adapter(model, samples), "after": after}
+        figures |= {"before": base.get("loss") or _loss_without_adapter(model, samples), "after": after}
         channel.emit("stage", name="evaluate", state="done")
     return figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from scaffolder import modellock
@@ -120,5 +120,5 @@ def remember_losses(project: Project, record: RunRecord, environment: Environmen
     scores = Scores(project, environment, hashes)
     scores.remember(artefact, record.metrics["after"])
     # An export's loss without its adapter is that of the exported base.
-    if record.metrics["kind"] == "adapter" and "before" in record.metrics:
-        scores.remember(find_artefact(project, "base"), record.metrics["before"])
+    if artefact.form == "adapter" and "before" in record.metrics:
+        scores.remember(replace(artefact, form="base", adapter=None), record.metrics["before"])

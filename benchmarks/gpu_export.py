@@ -1,11 +1,12 @@
 """Exports: time, size, verification and decode speed where they run, for a random model of a catalogue shape.
 
-    python benchmarks/gpu_export.py [--model NAME] [--presets "onnx-int4;onnx-fp16;cpu-onnx-int4"] [--out results.json]
+    python benchmarks/gpu_export.py [--model NAME] [--presets "onnx-int4;onnx-fp16;cpu-onnx-int4"]
+        [--out results.json]
 
 Needs an NVIDIA card and the cuda stack, ONNX Runtime's and GenAI's builds for CUDA included. Exports are for the card,
-those with `cpu-` before a preset's name for its host's processors. Each is merged from an adapter that two steps made,
-verified by `scaffolder run`, and asked for answers where it runs. `stages` are the seconds of each part by the run's
-events: the merge, the graph, verification.
+those with `cpu-` before a preset's name for its host's processors. An adapter that two steps made is merged into each,
+but for those with an adapter as an input. `scaffolder run` verifies them; they are asked for answers where they run.
+`stages` are the seconds of each part by the run's events: the merge, the graph, verification.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PROMPT, ANSWER, REPEATS = 512, 128, 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="Phi-3.5-mini-instruct")
-    parser.add_argument("--presets", default="onnx-int4;onnx-fp16;cpu-onnx-int4")
+    parser.add_argument("--presets", default="onnx-int4;onnx-fp16;adapters-int4;cpu-onnx-int4")
     parser.add_argument("--decode", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()

@@ -118,6 +118,11 @@ def _use(project: Project, found: Deliverable, repo: str) -> str:
         base = model.path if project.is_derived else model.id
         if project.is_derived:
             notes.append(f"`{base}` is made from {model.id} by the project; the adapter fits no other.")
+        if found.quantised_base:
+            notes.append(
+                "It was trained over this base as a pass had quantised it, and its figures are those over that one: "
+                "over the base as it is they differ a little."
+            )
         code = (
             "from peft import PeftModel\n"
             "from transformers import AutoModelForCausalLM\n\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaffolder.artefacts import Artefact, find_artefact, published, served_adapters
+from scaffolder.artefacts import Artefact, find_artefact, own_base, published, served_adapters
 from scaffolder.content import Hashes, digest
 from scaffolder.errors import GateFailed, ScaffolderError, UsageError
 from scaffolder.plan import STATE_FOLDER
@@ -35,6 +35,7 @@ class Deliverable:
         sha256: Of each file, by the same path.
         record: The lineage; None where the model was never verified.
         training: The lineage of the adapter in it, where that one still lies in the project.
+        quantised_base: Whether it is an adapter that was trained over a base that a pass quantised first.
         figures: What `evaluate` measured of it; empty where it did not.
         gates: How it stands to the project's gates.
         faults: Why it should not be registered; each an (error, hint).
@@ -47,6 +48,7 @@ class Deliverable:
     sha256: dict[str, str]
     record: RunRecord | None
     training: RunRecord | None
+    quantised_base: bool
     figures: dict[str, Any]
     gates: list[dict[str, Any]]
     faults: list[tuple[str, str]] = field(default_factory=list)
@@ -87,6 +89,7 @@ def find_deliverable(project: Project, model: str | None) -> Deliverable:
         sha256={path: hashes.file(file) for path, file in files.items()},
         record=record,
         training=_training(project, record, hashes),
+        quantised_base=artefact.form == "adapter" and own_base(folder) is not None,
         figures=figures,
         gates=gates,
         faults=[*_unverified(project, home, record, hashes), *_missed(project, artefact, gates)],

@@ -146,6 +146,9 @@ def test_quantised_base_is_tuned_and_served(quantiser, make, put_tiny, run_scaff
     assert tuned["metrics"]["kind"] == "adapter"
     assert (project / "gen-model" / "quantised-adapters" / "adapter_weights.onnx_adapter").is_file()
     assert list(candidates(find_project(project))) == ["base", "adapter", "quantised-adapters"]
+    shown = run_scaffolder(project, "upload", "hf", "--model", "adapter", "--dry-run", "--json")
+    assert "trained over this base as a pass had quantised it" in shown["card"]
+    assert not any(path.startswith("model") for path in shown["files"])
     # All were measured on the quantised base.
     names = [part for name in ("base", "quantised", "adapter") for part in ("--model", name)]
     told = run_scaffolder(project, "evaluate", *names, "--json")

@@ -13,6 +13,7 @@ PYTHON_VARIABLE = "SCAFFOLDER_PYTHON"
 TEMPLATE_VARIABLE = "SCAFFOLDER_TEMPLATE"
 DEBUG_VARIABLE = "SCAFFOLDER_DEBUG"
 TUNABLES_VARIABLE, LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
+SPIN_VARIABLE, SPINS = "GOMP_SPINCOUNT", "1000"
 
 # Olive's heartbeat is sent before its own switch is read; only a CI variable stops it. ONNX Runtime has
 # telemetry of its own. The hub is for `download`; a run that reached for it would not be repeatable.
@@ -34,8 +35,16 @@ CHILD_VARIABLES = {
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Return the environment for a child process: ours, telemetry off, the hub off, plus `extra`."""
-    return {**os.environ, **CHILD_VARIABLES, **extra}
+    """Return the environment for a child process: ours, telemetry off, the hub off, plus `extra`.
+
+    PyTorch's threads wait for each other by spinning, 300,000 times by default. Beside other work that takes the
+    processor from the very thread that they wait for: trainings took 1.6 to 4.7 times as long as with a thousand spins
+    and sleep after them, which is what libgomp itself takes where it knows of more threads than processors (libgomp
+    manual, "GOMP_SPINCOUNT"). Alone both are as fast (`benchmarks/busy.py`). What the user set stays.
+    """
+    decided = SPIN_VARIABLE in os.environ or "OMP_WAIT_POLICY" in os.environ
+    waiting = {} if decided else {SPIN_VARIABLE: SPINS}
+    return {**os.environ, **waiting, **CHILD_VARIABLES, **extra}
 
 
 def answering_environment() -> dict[str, str]:
